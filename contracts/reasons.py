@@ -262,6 +262,11 @@ _TABLE: tuple[tuple[str, str, int, str, str, str, bool], ...] = (
     ("METHOD_NOT_ALLOWED", "system", 405, "NARR", "the address does not take this method", "see the reference", False),
     ("NOT_BUILT", "system", 501, "NARR", "this is not built yet", "see the changelog", False),
     ("CONFIGURATION", "system", 500, "NARR", "the local configuration is not usable", "mend the field named", False),
+    ("MIGRATION_REFUSED", "system", 500, "NARR", "a migration file breaks a rule", "mend the file named", False),
+    ("MIGRATION_EDITED", "system", 500, "NARR", "an applied migration is not the file that was applied",
+     "restore the file; change the schema by a new migration", False),
+    ("MIGRATION_FAILED", "system", 500, "NARR", "a migration could not be applied; it was rolled back",
+     "mend the cause named and apply again", True),
     ("INTERNAL", "system", 500, "NARR", "an error of ours; nothing was recorded under this request",
      "report the correlation id", False),
 )
