@@ -1,0 +1,2 @@
+-- Whether the database is there.
+SELECT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = %s)

@@ -1,0 +1,2 @@
+-- This kind's own logins may connect.
+GRANT CONNECT ON DATABASE {database} TO {login}

@@ -1,0 +1,2 @@
+-- The schema public stays empty (INV-006).
+REVOKE ALL ON SCHEMA public FROM PUBLIC
