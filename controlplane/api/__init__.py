@@ -1,0 +1,1 @@
+"""HTTP of the control plane: bodies, answers, errors."""

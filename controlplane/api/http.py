@@ -1,0 +1,71 @@
+"""Bodies in, answers and problem documents out (RFC 9457), each bounded."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contracts.canonical import parse_json
+from contracts.errors import Refused, SymphonyError
+from contracts.problem import CONTENT_TYPE, problem, problem_of
+
+BODY_BYTES_MAX = 1024 * 1024
+_LOG = logging.getLogger("symphony.controlplane")
+
+
+async def read_body(request: Request, *, bytes_max: int = BODY_BYTES_MAX) -> bytes:
+    """The body, read no further than its bound. Raises ``Refused REQUEST_INVALID``."""
+    out = bytearray()
+    async for chunk in request.stream():
+        out += chunk
+        if len(out) > bytes_max:
+            raise Refused("REQUEST_INVALID", f"the body is over {bytes_max} bytes")
+    return bytes(out)
+
+
+async def read_object(request: Request, *, bytes_max: int = BODY_BYTES_MAX) -> dict[str, Any]:
+    """The body as a JSON object, duplicate keys refused."""
+    value = parse_json(await read_body(request, bytes_max=bytes_max), bytes_max=bytes_max)
+    if not isinstance(value, dict):
+        raise Refused("REQUEST_INVALID", "the body is not a JSON object")
+    return value
+
+
+def json_answer(value: Any, status: int = 200) -> Response:
+    """A JSON answer."""
+    return Response(orjson.dumps(value), status, media_type="application/json")
+
+
+def bytes_answer(content: bytes, media_type: str = "application/octet-stream", **headers: str) -> Response:
+    """An answer of bytes; header names with ``_`` for ``-``."""
+    return Response(content, headers={k.replace("_", "-"): v for k, v in headers.items()}, media_type=media_type)
+
+
+async def symphony_error(_request: Request, error: Exception) -> Response:
+    """A user's mistake, or ours that is known, as a problem document."""
+    assert isinstance(error, SymphonyError)
+    status, body = problem_of(error)
+    return Response(body, status, media_type=CONTENT_TYPE)
+
+
+async def internal_error(_request: Request, error: Exception) -> Response:
+    """An error of ours: logged with its trace, answered without."""
+    _LOG.error("a request failed", exc_info=error)
+    status, body = problem("INTERNAL")
+    return Response(body, status, media_type=CONTENT_TYPE)
+
+
+async def unknown_address(request: Request, _error: Exception) -> Response:
+    """No such address."""
+    status, body = problem("NOT_FOUND", f"no such address: {request.url.path[:200]}")
+    return Response(body, status, media_type=CONTENT_TYPE)
+
+
+async def wrong_method(request: Request, _error: Exception) -> Response:
+    """The address takes other methods."""
+    status, body = problem("METHOD_NOT_ALLOWED", f"{request.method} is not taken here")
+    return Response(body, status, media_type=CONTENT_TYPE)

@@ -1,0 +1,93 @@
+"""The ASGI application: the routes of every domain folder, one form of error, background work for its life.
+
+A domain folder has ``routes.py`` with ``routes(context) -> list[BaseRoute]`` and, where it works by itself,
+``background(context) -> list[Callable[[], Coroutine]]`` (each runs from start to stop; one that ends with an error
+is logged and started again after ``RESTART_S``) and ``async start(context)`` (run before the first request).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from contracts.errors import SymphonyError
+from controlplane.api.http import internal_error, symphony_error, unknown_address, wrong_method
+from controlplane.context import Context
+
+DOMAINS = ("trust", "releases", "fleet", "evidence", "exports")
+RESTART_S = 1.0
+_LOG = logging.getLogger("symphony.controlplane")
+
+
+def create_app(context: Context) -> Starlette:
+    """The application over a context."""
+    modules = _modules()
+    routes: list[BaseRoute] = [Route("/health/live", _live), Route("/health/ready", _ready(context))]
+    for module in modules:
+        routes += module.routes(context)
+    return Starlette(
+        routes=routes,
+        lifespan=_lifespan(context, modules),
+        exception_handlers={
+            SymphonyError: symphony_error,
+            404: unknown_address,
+            405: wrong_method,
+            Exception: internal_error,
+        },
+    )
+
+
+def _modules() -> list[ModuleType]:
+    names = [f"controlplane.{domain}" for domain in DOMAINS]
+    return [import_module(f"{name}.routes") for name in names if find_spec(name) and find_spec(f"{name}.routes")]
+
+
+def _lifespan(context: Context, modules: list[ModuleType]) -> Callable[[Starlette], Any]:
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        for module in modules:
+            if hasattr(module, "start"):
+                await module.start(context)
+        work = [job for module in modules for job in getattr(module, "background", lambda _c: [])(context)]
+        tasks = [asyncio.create_task(_forever(job)) for job in work]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await context.pool.close()
+
+    return lifespan
+
+
+async def _forever(job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    while True:
+        try:
+            await job()
+        except Exception:
+            _LOG.exception("background work failed; it starts again")
+        await asyncio.sleep(RESTART_S)
+
+
+async def _live(_request: Request) -> Response:
+    return JSONResponse({"status": "live"})
+
+
+def _ready(context: Context) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    async def ready(_request: Request) -> Response:
+        await context.pool.fetch("SELECT 1")
+        return JSONResponse({"status": "ready", "environment": context.environment})
+
+    return ready

@@ -1,0 +1,4 @@
+-- name: enrol
+SELECT symphony.enrol_principal(%s, %s, %s, %s)
+-- name: by_certificate
+SELECT kind, name, key_id FROM symphony.principals WHERE certificate_sha256 = %s
