@@ -1,0 +1,37 @@
+# The shape that every other rule relies on. The host checks the whole input against its JSON Schema first; this
+# holds even without it, so that no probe with a field removed, nulled or retyped is ever allowed (design section 5).
+package symphony.payments
+
+well_formed(item) if {
+	item.environment == data.environment.environment
+	is_string(item.participant_id)
+	well_formed_rail(item.rail)
+	well_formed_instruction(item.instruction)
+}
+
+well_formed_rail(rail) if {
+	is_date(rail.business_date)
+	is_boolean(rail.is_business_day)
+	is_boolean(rail.window_open)
+}
+
+well_formed_instruction(instruction) if {
+	is_string(instruction.message_type)
+	is_string(instruction.currency)
+	is_string(instruction.instructed_agent)
+	is_string(instruction.settlement_method)
+	is_amount(instruction.amount_minor)
+	is_date_or_null(instruction.settlement_date)
+}
+
+# Minor units: a whole number from 1 to 2^53-1 (design section 8); `floor` refuses a fraction.
+is_amount(amount) if {
+	is_number(amount)
+	amount >= 1
+	amount <= 9007199254740991
+	floor(amount) == amount
+}
+
+is_date_or_null(date) if is_null(date)
+
+is_date_or_null(date) if is_date(date)
