@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString
 
 import psycopg
 from pglast import parse_sql
@@ -46,7 +46,7 @@ class Migration:
     version: int
     name: str
     sha256: str
-    text: str
+    text: LiteralString  # from the checkout or the wheel, never from outside
 
     @property
     def transactional(self) -> bool:
@@ -102,7 +102,7 @@ def status(database_url: str, folder: Path) -> list[MigrationState]:
 
 
 def verify(database_url: str, folder: Path) -> int:
-    """The number applied, when the ledger holds exactly the folder's files; else an error that names the first that differs."""
+    """The number applied, when the ledger holds exactly the folder's files; else an error names the first."""
     states = status(database_url, folder)
     pending = _pending(states)
     if pending:
@@ -186,7 +186,7 @@ def _pending(states: list[MigrationState]) -> list[MigrationState]:
 
 
 def _apply_one(connection: psycopg.Connection, migration: Migration) -> None:
-    body = sql.SQL(cast("LiteralString", migration.text))  # from the checkout or the wheel, never from outside
+    body = sql.SQL(migration.text)
     row = (migration.version, migration.name, migration.sha256)
     try:
         if migration.transactional:

@@ -1,6 +1,6 @@
 """Fixtures that every side's tests share.
 
-``postgres``     one embedded cluster a session; ``postgres.new_database("sidecar")`` gives a migrated database of its own.
+``postgres``     one embedded cluster a session; ``postgres.new_database("sidecar")`` gives a migrated database.
 ``shared_data``  the folder of real messages and vectors beside the checkout.
 ``opa``          a real ``opa``.
 

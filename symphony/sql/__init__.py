@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
-from typing import LiteralString, cast
+from typing import LiteralString
 
 from psycopg import sql
 
@@ -12,7 +12,7 @@ from psycopg import sql
 @cache
 def text(name: str) -> LiteralString:
     """The text of ``symphony/sql/<name>.sql``; it comes from the package, never from outside."""
-    return cast("LiteralString", resources.files(__package__).joinpath(f"{name}.sql").read_text("utf-8"))
+    return resources.files(__package__).joinpath(f"{name}.sql").read_text("utf-8")
 
 
 def statement(name: str, **parts: sql.Composable) -> sql.Composed:

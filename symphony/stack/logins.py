@@ -97,7 +97,12 @@ def create_database(admin_url: str, kind: Kind, database: str, *, template: str 
         made = not _exists(connection, "database_exists", database)
         if made:
             connection.execute(
-                statement("database_create", database=name, owner=sql.Identifier(kind.owner), template=sql.Identifier(template))
+                statement(
+                    "database_create",
+                    database=name,
+                    owner=sql.Identifier(kind.owner),
+                    template=sql.Identifier(template),
+                )
             )
         connection.execute(statement("database_close", database=name))
         for login in kind.logins:

@@ -73,9 +73,11 @@ class Cluster:
         With ``die_with_parent`` the kernel stops the server when the calling *thread* ends, so call it in the main one.
         """
         if die_with_parent and threading.current_thread() is not threading.main_thread():
-            raise CannotEvaluate("CONFIGURATION", "start the database in the main thread, or with die_with_parent=False")
+            raise CannotEvaluate(
+                "CONFIGURATION", "start the database in the main thread, or with die_with_parent=False"
+            )
         home = self.home
-        if self.pid() is not None:
+        if self._runs():
             return
         if not home.data.exists():
             self._create(home)
@@ -108,7 +110,8 @@ class Cluster:
             return self._process.pid
         with suppress(OSError, ValueError, IndexError):
             pid = int(self._pid_file()[0])
-            if Path(os.readlink(f"/proc/{pid}/cwd")) == self.home.data:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if words[1:3] == [b"-D", os.fsencode(self.home.data)]:
                 return pid
         return None
 
@@ -151,11 +154,22 @@ class Cluster:
 
     # ---- inside ----------------------------------------------------------------------------------------
 
+    def _runs(self) -> bool:
+        """Whether a server takes connections here; one that comes up or goes down is waited for."""
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while self.pid() is not None and time.monotonic() < deadline:
+            if self._pid_file()[7:8] == ["ready"]:
+                return True
+            time.sleep(0.02)
+        return False
+
     def _create(self, home: Home) -> None:
         """initdb beside the final name, then rename: a kill half-way leaves nothing that looks complete."""
         created = self.folder / "created"
         if created.exists():
-            raise CannotEvaluate("CONFIGURATION", f"the data folder {home.data} is gone", next_step=f"remove {self.folder}")
+            raise CannotEvaluate(
+                "CONFIGURATION", f"the data folder {home.data} is gone", next_step=f"remove {self.folder}"
+            )
         fresh = home.data.with_name("data.new")
         password_file = home.data.with_name("initdb.password")
         shutil.rmtree(fresh, ignore_errors=True)
@@ -181,7 +195,9 @@ class Cluster:
             with self._log.open("ab") as log:
                 self._process = subprocess.Popen(
                     self._command(), **self.home.run_as(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                    start_new_session=True, preexec_fn=_die_with_parent(os.getpid()) if die_with_parent else None,
+                    start_new_session=True,
+                    # in the main thread only, and libc is loaded before the fork
+                    preexec_fn=_die_with_parent(os.getpid()) if die_with_parent else None,  # noqa: PLW1509
                 )  # fmt: skip
             if self._wait_ready(deadline):
                 return

@@ -40,7 +40,10 @@ class Home:
 
     def run_as(self) -> dict[str, Any]:
         """Arguments of ``subprocess`` that change to the cluster's user, with a clean environment."""
-        settings: dict[str, Any] = {"cwd": self.data.parent, "env": {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}}
+        settings: dict[str, Any] = {
+            "cwd": self.data.parent,
+            "env": {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
+        }
         if self.user is not None:
             settings |= {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
         return settings
@@ -80,7 +83,9 @@ def _user() -> pwd.struct_passwd | None:
             return pwd.getpwnam(name)
         except KeyError:
             continue
-    raise CannotEvaluate("CONFIGURATION", f"PostgreSQL does not run as root, and there is no user {' or '.join(_USERS)}")
+    raise CannotEvaluate(
+        "CONFIGURATION", f"PostgreSQL does not run as root, and there is no user {' or '.join(_USERS)}"
+    )
 
 
 def _require_name(uid: int) -> None:
@@ -104,7 +109,9 @@ def _walkable(path: Path, user: pwd.struct_passwd) -> bool:
     """Whether ``user`` can walk to ``path`` (mode bits only; an ACL that opens more is not counted on)."""
     for folder in (path.resolve(), *path.resolve().parents):
         info = folder.stat()
-        bit = stat.S_IXUSR if info.st_uid == user.pw_uid else stat.S_IXGRP if info.st_gid == user.pw_gid else stat.S_IXOTH
+        bit = (
+            stat.S_IXUSR if info.st_uid == user.pw_uid else stat.S_IXGRP if info.st_gid == user.pw_gid else stat.S_IXOTH
+        )
         if not info.st_mode & bit:
             return False
     return True
@@ -125,7 +132,9 @@ def _temporary(record: Path, user: pwd.struct_passwd | None) -> Path:
 
 
 def _recorded(folder: Path) -> tuple[Path, ...]:
-    return tuple(Path(record.read_text()) for record in (folder / "outside", folder / "sockets.outside") if record.exists())
+    return tuple(
+        Path(record.read_text()) for record in (folder / "outside", folder / "sockets.outside") if record.exists()
+    )
 
 
 def _copied_programs(programs: Path, base: Path, user: pwd.struct_passwd) -> Path:

@@ -6,10 +6,10 @@ import atexit
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import psycopg
+from psycopg import sql
 
 from symphony import migrations
 from symphony.stack import logins
@@ -71,7 +71,7 @@ class TestPostgres:
         self.cluster.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self.cluster.destroy()
         atexit.unregister(self.cluster.destroy)
 
@@ -89,15 +89,13 @@ class TestPostgres:
             self._with_logins.add(kind)
         name = f"{kind}_{secrets.token_hex(4)}"
         logins.create_database(self.cluster.admin_url(), chosen, name, template=template)
-        urls = {
-            login: self.cluster.url(name, login=login, password=self._passwords[login]) for login in chosen.logins
-        }
+        urls = {login: self.cluster.url(name, login=login, password=self._passwords[login]) for login in chosen.logins}
         return Database(kind, name, urls | {"admin": self.cluster.admin_url(name)})
 
     def drop(self, database: Database) -> None:
         """Remove a database, cutting off whoever is in it."""
         with psycopg.connect(self.cluster.admin_url(), autocommit=True) as connection:
-            connection.execute(psycopg.sql.SQL("DROP DATABASE {} WITH (FORCE)").format(psycopg.sql.Identifier(database.name)))
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database.name)))
 
     def _make_template(self, kind: str) -> str:
         database = self.empty_database(kind)
