@@ -2,65 +2,67 @@
 # proleptic Gregorian calendar, because `time.*` is not among the capabilities.
 package symphony.payments
 
-passes("SETTLEMENT_DATE", _) if wildcard("dates")
+passes("SETTLEMENT_DATE", item) if settlement_date_permitted(item.instruction.settlement_date, item.rail.business_date)
 
-# No date is the business date.
-passes("SETTLEMENT_DATE", item) if is_null(item.instruction.settlement_date)
-
-passes("SETTLEMENT_DATE", item) if item.instruction.settlement_date == item.rail.business_date
-
-passes("SETTLEMENT_DATE", item) if {
-	ahead := day_number(item.instruction.settlement_date) - day_number(item.rail.business_date)
+# No date is the business date. `else` stops at the first that holds, so that days are counted only where they must be.
+settlement_date_permitted(date, business_date) if {
+	wildcard("dates")
+} else if {
+	is_null(date)
+} else if {
+	date == business_date
+	is_date(date)
+} else if {
+	ahead := day_number(date) - day_number(business_date)
 	ahead >= 0
 	ahead <= data.environment.permitted.settlement_days_ahead_max
 }
 
-is_date(text) if day_number(text)
+# The cheap look that every payment gets; `day_number` is the strict one.
+is_date(text) if {
+	is_string(text)
+	count(text) == 10
+	text >= "0001-01-01"
+	text <= "9999-12-31"
+}
 
 # Days since 0000-03-01, for a real date written YYYY-MM-DD; undefined for anything else.
 day_number(text) := number if {
-	is_string(text)
-	count(text) == 10
-	substring(text, 4, 1) == "-"
-	substring(text, 7, 1) == "-"
-	year := digits(text, 0, 4)
-	month := digits(text, 5, 2)
-	day := digits(text, 8, 2)
-	year >= 1
-	month >= 1
-	month <= 12
+	is_date(text)
+	parts := split(text, "-")
+	[count(part) | some part in parts] == [4, 2, 2]
+	year := digits(parts[0], 10000)
+	month := digits(parts[1], 100)
+	day := digits(parts[2], 100)
 	day >= 1
 	day <= month_length(year, month)
-	shifted := year - march_year_offset(month)
+	shifted := year - before_march[month]
 	leap_days := (floor(shifted / 4) - floor(shifted / 100)) + floor(shifted / 400)
-	number := (((365 * shifted) + leap_days) + floor(((153 * march_month(month)) + 2) / 5)) + (day - 1)
+	number := (((365 * shifted) + leap_days) + days_from_march[month]) + (day - 1)
 }
 
-# Decimal digits as a number. The leading 1 keeps "08" a valid number, and is taken off again.
-digits(text, start, length) := number if {
-	part := substring(text, start, length)
-	every position in numbers.range(0, length - 1) {
-		substring(part, position, 1) in {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}
-	}
-	number := to_number(concat("", ["1", part])) - powers_of_ten[length]
+# Decimal digits as a number. A leading 1 keeps "08" a valid number and is taken off again; written back, only digits
+# give the same text ("1e5", "1.5" and "0x1" do not).
+digits(text, leading_one) := number - leading_one if {
+	written := concat("", ["1", text])
+	number := to_number(written)
+	format_int(number, 10) == written
 }
-
-powers_of_ten := {2: 100, 4: 10000}
 
 # Years that begin in March put the leap day last.
-march_year_offset(month) := 1 if month <= 2
+before_march := {1: 1, 2: 1, 3: 0, 4: 0, 5: 0, 6: 0, 7: 0, 8: 0, 9: 0, 10: 0, 11: 0, 12: 0}
 
-march_year_offset(month) := 0 if month > 2
+days_from_march := {
+	3: 0, 4: 31, 5: 61, 6: 92, 7: 122, 8: 153, 9: 184, 10: 214, 11: 245, 12: 275,
+	1: 306, 2: 337,
+}
 
-march_month(month) := (month + 9) % 12
+month_lengths := {1: 31, 2: 28, 3: 31, 4: 30, 5: 31, 6: 30, 7: 31, 8: 31, 9: 30, 10: 31, 11: 30, 12: 31}
 
-month_length(_, month) := 31 if month in {1, 3, 5, 7, 8, 10, 12}
-
-month_length(_, month) := 30 if month in {4, 6, 9, 11}
-
-month_length(year, 2) := 29 if leap_year(year)
-
-month_length(year, 2) := 28 if not leap_year(year)
+month_length(year, month) := 29 if {
+	month == 2
+	leap_year(year)
+} else := month_lengths[month]
 
 leap_year(year) if {
 	year % 4 == 0

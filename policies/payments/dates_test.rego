@@ -36,12 +36,16 @@ test_what_is_no_date_is_refused if {
 	texts := [
 		"", "2026-11-31", "2026-02-29", "2026-00-10", "2026-13-10", "2026-10-00", "0000-01-01", "2026/11/24",
 		"2026-1124-", "26-11-24", "2026-11-24Z", "2026-11-2a", "a026-11-24", "2026-1 -24", "+026-11-24", "2026-11-2²",
+		"2026-1e-24", "2026-1.-24", "2026-11-.5", "2026-11-+5", "20e6-11-24", "2026--1-24", "2026-1--24", "1_26-11-24",
 	]
 	every text in texts {
-		refused(instructed({"settlement_date": text}), wild("dates"), ["INPUT_INVALID"])
-		refused(railed({"business_date": text}), environment, ["INPUT_INVALID"])
+		not payments.day_number(text)
+		not allowed(instructed({"settlement_date": text}), environment)
+		not allowed(object.union(railed({"business_date": text}), {"instruction": {"settlement_date": "2026-11-24"}}), environment)
 	}
 	refused(instructed({"settlement_date": 20261124}), environment, ["INPUT_INVALID"])
+	refused(instructed({"settlement_date": "20261124"}), wild("dates"), ["INPUT_INVALID"])
+	refused(railed({"business_date": "today"}), wild("dates"), ["INPUT_INVALID"])
 }
 
 test_any_real_date_where_the_sandbox_says_so if {
