@@ -81,7 +81,8 @@ async def _dispatch(adapter: Adapter, method: str, params: dict[str, Any]) -> ms
         case Method.QUERY_STATUS:
             return await adapter.query_status(_request(params, SubmitRequest))
         case Method.CONFIGURE:
-            return await adapter.configure(_request(params, ConfigureRequest))
+            await adapter.configure(_request(params, ConfigureRequest))
+            return None
         case Method.RECONCILE:
             return await adapter.reconcile(_request(params, ReconcileRequest))
         case Method.RENDER_STATUS:
