@@ -189,6 +189,8 @@ _TABLE: tuple[tuple[str, str, int, str, str, str, bool], ...] = (
     ("PERMIT_BODY_MISMATCH", "ledger", 403, "AG03", "the permit is for another request",
      "send the body that the permit was made for", False),
     ("PERMIT_PURPOSE", "ledger", 403, "AG03", "the permit is for another purpose", "make a permit for it", False),
+    ("PERMIT_POLICY", "ledger", 403, "AG03", "the permit names a policy that is not its release's",
+     "decide again under the active release", False),
     ("PERMIT_SUPERSEDED", "ledger", 409, "AG03", "a newer attempt of this instruction has been seen",
      "ask for the outcome of the newer attempt", False),
     ("RELEASE_NOT_YET", "ledger", 503, "AB08", "the permit names a newer release than the ledger has",
