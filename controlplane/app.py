@@ -76,7 +76,7 @@ async def _forever(job: Callable[[], Coroutine[Any, Any, None]]) -> None:
     while True:
         try:
             await job()
-        except Exception:
+        except Exception:  # noqa: BLE001 - logged, and started again
             _LOG.exception("background work failed; it starts again")
         await asyncio.sleep(RESTART_S)
 

@@ -1,0 +1,54 @@
+"""DSSE envelopes in JSON, signed by exactly one Ed25519 key (secure-systems-lab/dsse, protocol version 1)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from contracts.canonical import parse_json
+from contracts.errors import NotTrusted, Refused
+from contracts.keys import key_id_of, sign, verify
+
+_FIELDS = {"payload", "payloadType", "signatures"}
+
+
+def make_envelope(key: Ed25519PrivateKey, payload_type: str, payload: bytes) -> dict[str, Any]:
+    """An envelope over ``payload`` by ``key``."""
+    signature = bytes.fromhex(sign(key, payload_type, payload))
+    return {
+        "payload": base64.b64encode(payload).decode(),
+        "payloadType": payload_type,
+        "signatures": [{"keyid": key_id_of(key), "sig": base64.b64encode(signature).decode()}],
+    }
+
+
+def open_envelope(envelope: Any, payload_type: str, keys: Mapping[str, str], code: str) -> tuple[bytes, str]:
+    """``(payload, key id)``; ``keys`` is key id to public key (hex).
+
+    Raises ``NotTrusted(code)`` unless there is exactly one signature, by one of the keys, over this payload type.
+    """
+    try:
+        if not isinstance(envelope, dict) or set(envelope) != _FIELDS or envelope["payloadType"] != payload_type:
+            raise NotTrusted(code, f"not an envelope of {payload_type}")
+        (signature,) = envelope["signatures"]
+        payload = base64.b64decode(envelope["payload"], validate=True)
+        sig, key_id = base64.b64decode(signature["sig"], validate=True), signature["keyid"]
+    except (ValueError, TypeError, KeyError, binascii.Error) as error:
+        raise NotTrusted(code, "not a DSSE envelope with exactly one signature") from error
+    if not isinstance(key_id, str) or key_id not in keys:
+        raise NotTrusted(code, f"signed by a key that is not listed: {str(key_id)[:16]}…")
+    verify(keys[key_id], payload_type, payload, sig.hex(), code=code)
+    return payload, key_id
+
+
+def open_envelope_bytes(data: bytes, payload_type: str, keys: Mapping[str, str], code: str) -> tuple[bytes, str]:
+    """The same over the envelope's JSON bytes."""
+    try:
+        envelope = parse_json(data)
+    except Refused as error:
+        raise NotTrusted(code, error.detail) from error
+    return open_envelope(envelope, payload_type, keys, code)

@@ -1,0 +1,275 @@
+"""One service's way from release to release: fetch, verify, keep, activate; any failure keeps the old one running.
+
+Order of an activation: targets on disk, engine self-test, signed files on disk, durable record, then in force. A crash
+between any two leaves a state that ``start`` and ``refresh`` take up again: the record decides what may be started.
+
+``refresh`` also renews what does not hang on a new release: the lease (timestamp) and the revocation list. It puts a
+renewed ``VerifiedRelease`` into ``active`` even when it returns None or raises about a candidate; callers compare
+``active.revocations_version``. A release in force whose own digest is revoked stops being active (fail closed).
+
+Blocking; call it by ``asyncio.to_thread``. One folder has one follower.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from tuf.api.exceptions import RepositoryError
+from tuf.api.metadata import Root, Snapshot, Timestamp
+
+from contracts.errors import CannotEvaluate, NotTrusted, SymphonyError
+from contracts.release import rules
+from contracts.release.contents import manifest_of, verify_contents
+from contracts.release.held import NEVER, REVOCATIONS, Held, HeldReleases, place_of
+from contracts.release.model import Revocations, Role, VerifiedRelease
+from contracts.release.record import AcceptedRecord
+from contracts.release.repository import Repository
+from contracts.release.source import NotThere, ReleaseSource
+from contracts.release.trust import Trust, parse, root_of, trust_of
+from contracts.times import Clock
+
+SelfTest = Callable[[VerifiedRelease], None]
+"""Raises when the engine does not compile the policy or a compiled-in invariant does not hold (rule 15)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What one refresh or start stands on."""
+
+    trust: Trust
+    targets: bytes
+    roots: tuple[bytes, ...]
+    revocations: Revocations
+    fetched_at: datetime
+    lease_expires_at: datetime
+
+
+class ReleaseFollower:
+    """See the module. ``active`` is the release in force; ``refused`` the last refusal as (number, code)."""
+
+    def __init__(
+        self,
+        *,
+        environment: str,
+        service: str,
+        folder: Path,
+        root_bytes: bytes,
+        source: ReleaseSource,
+        record: AcceptedRecord,
+        clock: Clock,
+        minimum_number: int = 1,
+        self_test: SelfTest | None = None,
+        metadata_fetch_timeout_s: float = 10,
+    ) -> None:
+        self.environment, self.service = environment, service
+        self.active: VerifiedRelease | None = None
+        self.refused: tuple[int, str] | None = None
+        self._root_bytes, self._record, self._clock = root_bytes, record, clock
+        self._minimum_number, self._self_test = minimum_number, self_test
+        self._held = HeldReleases(folder)
+        self._repository = Repository(
+            root=root_bytes, source=source, folder=folder / "tuf", metadata_timeout_s=metadata_fetch_timeout_s
+        )
+        self._revocations: Revocations | None = None
+        self._roles: list[Role] = []
+        self._lock = threading.Lock()
+
+    def start(self) -> VerifiedRelease | None:
+        """Restart on the release already held, offline, by rules 11 and 12; ``None`` when none is held.
+
+        Raises ``NotTrusted`` when what is held does not hold (then ``refresh`` may still bring one). The lease is
+        not asked for here: see ``VerifiedRelease.check_live``.
+        """
+        with self._lock:
+            accepted = self._record.highest()
+            held = self._held.load(place_of(*accepted)) if accepted else None
+            if held is None:
+                return None
+            trust, root = self._held_trust(held)
+            role = rules.verify_role(trust, held.file, self.environment)
+            rules.check_may_hold(role, accepted)
+            self._revocations = self._held_revocations()
+            fetched_at, lease_expires_at = self._held_lease(root)
+            state = _State(trust, held.targets, held.roots, self._revocations, fetched_at, lease_expires_at)
+            rules.check_always(trust, role, state.revocations.entries, self._clock.now())
+            self.active = self._verified(state, role)
+            self._roles = [role]
+            return self.active
+
+    def refresh(self) -> VerifiedRelease | None:
+        """Ask the source; the new release when one activates, ``None`` when the number is unchanged.
+
+        Raises ``NotTrusted`` or ``CannotEvaluate``; ``active`` stays (but see the module on revocation).
+        """
+        with self._lock:
+            state = self._refreshed()
+            if self.active is not None:
+                self.active = _renewed(self.active, state)
+            try:
+                return self._follow(state)
+            except SymphonyError as error:
+                self.refused = (self._published() or 0, error.code)
+                self._stop_if_revoked(state)
+                raise
+
+    def _refreshed(self) -> _State:
+        self._repository.refresh()
+        roots = tuple(self._repository.roots())
+        root = root_of(self._root_bytes, roots)
+        targets = self._repository.file("targets")
+        trust = trust_of(root, targets, self.environment)
+        now = self._clock.now()
+        timestamp = self._repository.file("timestamp")
+        snapshot = self._repository.file("snapshot")
+        lease_expires_at = min(parse(timestamp, Timestamp).signed.expires, parse(snapshot, Snapshot).signed.expires)
+        revocations_bytes = self._repository.role(f"{self.environment}-revocations")
+        revocations = rules.verify_revocations(trust, revocations_bytes, self.environment, self._known_revocations())
+        if now >= min(lease_expires_at, trust.expires_at, revocations.expires_at):
+            raise NotTrusted("RELEASE_EXPIRED", "root, targets, snapshot, timestamp or revocation list has run out")
+        if self._revocations is None or revocations.version > self._revocations.version:
+            self._held.save(REVOCATIONS, Held(revocations_bytes, targets, roots))
+        self._revocations = revocations
+        self._held.save_lease(now, timestamp)
+        return _State(trust, targets, roots, revocations, now, lease_expires_at)
+
+    def _follow(self, state: _State) -> VerifiedRelease | None:
+        if self._published() is None:
+            raise CannotEvaluate("RELEASE_UNREACHABLE", "no release is published yet")
+        role_bytes = self._repository.role(self.environment)
+        role = rules.verify_role(state.trust, role_bytes, self.environment)
+        accepted, now = self._record.highest(), self._clock.now()
+        if accepted is not None and role.number == accepted[0]:
+            rules.check_not_forked(role, accepted)
+        else:
+            rules.check_may_activate(role, accepted, self._minimum_number, now)
+        rules.check_always(state.trust, role, state.revocations.entries, now)
+        if self.active is not None and self.active.number == role.number:
+            self.refused = None
+            return None
+        self._repository.download(f"{role.environment}/{role.number}/", role.targets, self._held.targets_folder)
+        release = self._verified(state, role)
+        self._held.save(place_of(role.number, role.digest), Held(role_bytes, state.targets, state.roots))
+        self._record.accept(role.number, role.digest)
+        self.active, self.refused = release, None
+        self._keep(role)
+        return release
+
+    def _verified(self, state: _State, role: Role) -> VerifiedRelease:
+        contents = verify_contents(state.trust, role, self._held.files(role.targets))
+        release = VerifiedRelease(
+            environment=role.environment,
+            number=role.number,
+            metadata_digest=role.digest,
+            policy_digest=role.targets["policy.wasm"].sha256,
+            expires_at=min(role.expires_at, state.trust.expires_at),
+            fetched_at=state.fetched_at,
+            lease_expires_at=state.lease_expires_at,
+            environment_data=contents.environment_data,
+            manifest=manifest_of(contents, self.service),
+            policy_wasm=contents.policy_wasm,
+            policy_bundle=contents.policy_bundle,
+            invariants=contents.invariants,
+            schemas=contents.schemas,
+            proposal=contents.proposal,
+            approver_key_ids=role.approver_key_ids,
+            revocations=[dict(entry) for entry in state.revocations.entries],
+            revocations_version=state.revocations.version,
+        )
+        self._test(release)
+        return release
+
+    def _test(self, release: VerifiedRelease) -> None:
+        if self._self_test is None:
+            return
+        try:
+            self._self_test(release)
+        except SymphonyError:
+            raise
+        except Exception as error:
+            raise NotTrusted("RELEASE_ENGINE", f"{type(error).__name__}: {error}") from error
+
+    def _keep(self, role: Role) -> None:
+        self._roles = [*self._roles[-1:], role]
+        digests = {target.sha256 for kept in self._roles for target in kept.targets.values()}
+        self._held.prune([place_of(kept.number, kept.digest) for kept in self._roles], digests)
+
+    def _published(self) -> int | None:
+        meta = parse(self._repository.file("snapshot"), Snapshot).signed.meta.get(f"{self.environment}.json")
+        return meta.version if meta else None
+
+    def _stop_if_revoked(self, state: _State) -> None:
+        active, now = self.active, self._clock.now()
+        if active and rules.is_revoked(state.revocations.entries, "release", active.metadata_digest, now):
+            self.active = None
+
+    def _known_revocations(self) -> Revocations | None:
+        """The list that a new one must contain: in memory, else the held one, when there is one that holds."""
+        if self._revocations is None and self._held.load(REVOCATIONS) is not None:
+            self._revocations = self._held_revocations()
+        return self._revocations
+
+    def _held_revocations(self) -> Revocations:
+        held = self._held.load(REVOCATIONS)
+        if held is None:
+            raise NotTrusted("RELEASE_DIGEST", "the revocation list is not held")
+        trust, _ = self._held_trust(held)
+        return rules.verify_revocations(trust, held.file, self.environment)
+
+    def _held_trust(self, held: Held) -> tuple[Trust, Root]:
+        root = root_of(self._root_bytes, held.roots)
+        return trust_of(root, held.targets, self.environment), root
+
+    def _held_lease(self, root: Root) -> tuple[datetime, datetime]:
+        fetched_at, data = self._held.load_lease()
+        try:
+            timestamp = parse(data, Timestamp)
+            root.verify_delegate("timestamp", timestamp.signed_bytes, timestamp.signatures)
+        except (NotTrusted, RepositoryError):
+            return NEVER, NEVER
+        return min(fetched_at, self._clock.now()), timestamp.signed.expires
+
+
+def load_held(
+    *,
+    environment: str,
+    service: str,
+    folder: Path,
+    root_bytes: bytes,
+    record: AcceptedRecord,
+    clock: Clock,
+    self_test: SelfTest | None = None,
+) -> VerifiedRelease | None:
+    """The release held in a folder, verified offline (``ReleaseFollower.start`` without a source)."""
+    return ReleaseFollower(
+        environment=environment,
+        service=service,
+        folder=folder,
+        root_bytes=root_bytes,
+        source=_Nowhere(),
+        record=record,
+        clock=clock,
+        self_test=self_test,
+    ).start()
+
+
+class _Nowhere:
+    """A source that has nothing."""
+
+    def fetch(self, path: str, length_max: int) -> bytes:
+        """Never gives a byte."""
+        del length_max
+        raise NotThere(path)
+
+
+def _renewed(active: VerifiedRelease, state: _State) -> VerifiedRelease:
+    return replace(
+        active,
+        fetched_at=state.fetched_at,
+        lease_expires_at=state.lease_expires_at,
+        revocations=[dict(entry) for entry in state.revocations.entries],
+        revocations_version=state.revocations.version,
+    )

@@ -1,0 +1,103 @@
+"""What release verification gives back, and what it is built from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from contracts.errors import CannotEvaluate, NotTrusted
+
+FIXED_TARGETS = (
+    "policy.wasm", "policy.tar.gz", "invariants.json", "environment.json", "release.json", "gate.json",
+)  # fmt: skip
+"""Targets that every release has, besides ``services/<name>.json`` and ``schemas/<rail>/<version>.xsd``."""
+
+FIELD = "x-symphony"
+"""The unrecognized field of TUF metadata that carries what is ours; it is signed with the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedRoot:
+    """A service's enrolment: the root that it trusts and the lowest number that its first release may have."""
+
+    root: bytes
+    minimum_number: int = 1
+
+    @classmethod
+    def from_file(cls, path: Path, minimum_number: int = 1) -> PinnedRoot:
+        """Read the pinned ``root.json``. Raises ``CannotEvaluate CONFIGURATION``."""
+        try:
+            return cls(path.read_bytes(), minimum_number)
+        except OSError as error:
+            raise CannotEvaluate("CONFIGURATION", f"no pinned root at {path}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One target of a release's role."""
+
+    sha256: str
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A release's role file whose signatures and shape hold. ``targets`` by path relative to ``<env>/<N>/``."""
+
+    environment: str
+    number: int
+    digest: str
+    expires_at: datetime
+    not_before: datetime
+    activate_before: datetime
+    proposer_key_id: str
+    approver_key_ids: tuple[str, ...]
+    targets: Mapping[str, Target]
+
+
+@dataclass(frozen=True, slots=True)
+class Revocations:
+    """A revocation list whose signature and shape hold."""
+
+    version: int
+    expires_at: datetime
+    entries: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedRelease:
+    """A release that holds by every rule of ``contracts.release.rules``.
+
+    ``metadata_digest``: SHA-256 (hex) of the canonical *signed part* of the role file, which a re-encoding or another
+    set of signatures does not change. ``expires_at``: when root, targets or role run out, whichever is first.
+    ``fetched_at``: when the timestamp that vouches for this state was last confirmed by the repository;
+    ``lease_expires_at``: when that timestamp runs out. ``schemas``: ``"iso20022/pacs.008.001.08"`` to XSD bytes.
+    """
+
+    environment: str
+    number: int
+    metadata_digest: str
+    policy_digest: str
+    expires_at: datetime
+    fetched_at: datetime
+    lease_expires_at: datetime
+    environment_data: dict[str, Any]
+    manifest: dict[str, Any]
+    policy_wasm: bytes
+    policy_bundle: bytes
+    invariants: dict[str, Any]
+    schemas: Mapping[str, bytes]
+    proposal: Mapping[str, Any]
+    approver_key_ids: tuple[str, ...]
+    revocations: list[dict[str, Any]]
+    revocations_version: int
+
+    def check_live(self, now: datetime) -> None:
+        """Raise ``NotTrusted RELEASE_EXPIRED`` when the release or the lease on it has run out."""
+        if now >= self.expires_at:
+            raise NotTrusted("RELEASE_EXPIRED", f"release {self.number} ran out at {self.expires_at.isoformat()}")
+        if now >= self.lease_expires_at:
+            raise NotTrusted("RELEASE_EXPIRED", f"the timestamp ran out at {self.lease_expires_at.isoformat()}")
