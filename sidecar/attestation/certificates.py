@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -29,6 +30,15 @@ from contracts.errors import NotTrusted, Refused
 from sidecar.attestation.limits import CERTIFICATES_CACHED_MAX
 
 IDENTITY_PREFIX = "spiffe://symphony/"
+
+_UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What ``cryptography`` raises for a certificate that it cannot read; extensions are read late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +91,7 @@ class Certificates:
         try:
             leaf = x509.load_der_x509_certificate(der)
             uris = _identities(leaf)
-        except ValueError as error:
+        except _UNREADABLE as error:
             raise Refused("CERTIFICATE_UNTRUSTED", f"not a certificate: {type(error).__name__}") from error
         _demand_current(leaf.not_valid_before_utc, leaf.not_valid_after_utc, now)
         chain = self._chain(leaf, now)
@@ -102,7 +112,7 @@ class Certificates:
         builder = builder.extension_policies(ca_policy=_CA_POLICY, ee_policy=_LEAF_POLICY)
         try:
             return builder.build_client_verifier().verify(leaf, []).chain
-        except (verification.VerificationError, ValueError) as error:
+        except (verification.VerificationError, *_UNREADABLE) as error:
             raise Refused("CERTIFICATE_UNTRUSTED", f"the chain does not hold: {str(error)[:160]}") from error
 
     def _participant(self, uris: list[str]) -> str | None:
