@@ -1,0 +1,1 @@
+"""Reference governed services: each acts only on a permit of the sidecar beside it."""

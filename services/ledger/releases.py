@@ -1,0 +1,144 @@
+"""Which release a permit may name, and following the control plane (design section 3, "Permit").
+
+Rules:
+
+* permits under the active release are taken, and for ``GRACE_S`` after a change those under the one before,
+  unless it has run out or is revoked;
+* a higher number triggers a fetch and answers ``RELEASE_NOT_YET``, a lower one ``RELEASE_SUPERSEDED``;
+  both say that the request was surely not taken;
+* with no valid release everything is refused ``NO_ACTIVE_RELEASE``: also when the active one has run out;
+* after a restart the release before is not known, and nothing is taken under it;
+* a refresh that fails changes nothing but the log and the report: the old release stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from contracts.errors import CannotEvaluate, NotTrusted, Refused, SymphonyError
+from contracts.release.model import VerifiedRelease
+from contracts.times import Clock
+from services.ledger.config import FETCH_INTERVAL_MIN_S, GRACE_S
+from services.ledger.terms import Revoked, Terms, terms_of
+
+_LOG = logging.getLogger("symphony.ledger.releases")
+
+Report = Callable[[VerifiedRelease | None, SymphonyError | None], Awaitable[None]]
+"""Told after every look: the release in force and what was wrong with the look, if anything."""
+
+
+class Follower(Protocol):
+    """``contracts.release.ReleaseFollower`` as far as the ledger uses it; both calls block."""
+
+    @property
+    def active(self) -> VerifiedRelease | None:
+        """The release in force, with the newest revocations."""
+
+    def start(self) -> VerifiedRelease | None:
+        """The release already held, verified again without the network."""
+
+    def refresh(self) -> VerifiedRelease | None:
+        """Look for a new release; ``None`` when nothing changed."""
+
+
+class ReleaseWindow:
+    """The active release, the one before, and the revocations."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._active: Terms | None = None
+        self._before: Terms | None = None
+        self._activated_at = datetime.min.replace(tzinfo=clock.now().tzinfo)
+        self.revoked = Revoked()
+        self.newer_named = asyncio.Event()
+
+    @property
+    def active(self) -> Terms | None:
+        """The terms in force, if they have not run out."""
+        if self._active is None or self._clock.now() >= self._active.live_until:
+            return None
+        return self._active
+
+    def adopt(self, release: VerifiedRelease) -> None:
+        """Take over what the follower holds now: a new release, or newer revocations and lease of the same."""
+        terms = terms_of(release)
+        if self._active is None or terms.number != self._active.number:
+            self._before, self._activated_at = self._active, self._clock.now()
+            _LOG.info("release %d is active", terms.number)
+        self._active, self.revoked = terms, Revoked(release.revocations)
+
+    def withdraw(self) -> None:
+        """Hold nothing any longer: the follower found its active release revoked."""
+        if self._active is not None:
+            _LOG.error("release %d is withdrawn: everything is refused", self._active.number)
+        self._active = self._before = None
+
+    def choose(self, number: int) -> Terms:
+        """The terms under which a permit that names release ``number`` is judged."""
+        active, now = self.active, self._clock.now()
+        if active is None:
+            raise CannotEvaluate("NO_ACTIVE_RELEASE", "no valid release is active")
+        if number > active.number:
+            self.newer_named.set()
+            raise CannotEvaluate("RELEASE_NOT_YET", f"release {number} is not active here yet, {active.number} is")
+        if number == active.number:
+            return active
+        before = self._before
+        if before is not None and number == before.number and self._in_grace(before, now):
+            return before
+        raise Refused("RELEASE_SUPERSEDED", f"release {active.number} is active, not {number}")
+
+    def check_key(self, terms: Terms, key_id: str) -> None:
+        """Raise ``PERMIT_KEY_UNKNOWN`` when the permit key is revoked, whatever release lists it."""
+        if self.revoked.holds("permit_key", key_id, self._clock.now()):
+            raise NotTrusted("PERMIT_KEY_UNKNOWN", f"key {key_id[:16]}… of release {terms.number} is revoked")
+
+    def _in_grace(self, before: Terms, now: datetime) -> bool:
+        recent = now - self._activated_at <= timedelta(seconds=GRACE_S)
+        return recent and now < before.live_until and not self.revoked.holds("release", before.metadata_digest, now)
+
+
+class Following:
+    """Runs a follower in a thread, one call at a time, at an interval and when a permit names a newer release."""
+
+    def __init__(
+        self, follower: Follower, window: ReleaseWindow, *, poll_s: float, report: Report | None = None
+    ) -> None:
+        self._follower = follower
+        self._window = window
+        self._poll_s = poll_s
+        self._report = report
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await self._look(self._follower.start)
+        while True:
+            await self._look(self._follower.refresh)
+            await asyncio.sleep(min(FETCH_INTERVAL_MIN_S, self._poll_s))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._poll_s):
+                    await self._window.newer_named.wait()
+            self._window.newer_named.clear()
+
+    async def _look(self, call: Callable[[], VerifiedRelease | None]) -> None:
+        problem: SymphonyError | None = None
+        try:
+            await asyncio.to_thread(call)
+        except SymphonyError as error:
+            problem = error
+            _LOG.warning("no newer release was taken: %s", error)
+        except Exception as error:  # noqa: BLE001 - logged; the old release stays
+            problem = CannotEvaluate("INTERNAL", type(error).__name__)
+            _LOG.exception("looking for a release failed")
+        release = self._follower.active
+        if release is not None:
+            self._window.adopt(release)
+        else:
+            self._window.withdraw()
+        if self._report is not None:
+            await self._report(release, problem)

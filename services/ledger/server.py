@@ -1,0 +1,133 @@
+"""One running ledger: database, batches, follower and TLS server, started and stopped together.
+
+The server listens before the first release is there: until then it refuses everything with a reason (fail closed).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
+from socket import socket
+
+import uvicorn
+
+from contracts.errors import CannotEvaluate
+from contracts.release import HttpsSource, PinnedRoot, ReleaseFollower
+from contracts.times import Clock, SystemClock
+from contracts.tls import client_context, server_context, uvicorn_config
+from services.ledger import config
+from services.ledger.app import Application
+from services.ledger.batching import Batcher
+from services.ledger.config import Config
+from services.ledger.intake import Callers, Intake
+from services.ledger.reading import Books
+from services.ledger.releases import Follower, Following, ReleaseWindow, Report
+from services.ledger.store import Database
+from services.ledger.store.postings import Effect, post, seal
+from services.ledger.store.releases import AcceptedReleases
+
+READERS_MAX = 2
+_LOG = logging.getLogger("symphony.ledger")
+
+
+def follower_of(settings: Config, clock: Clock) -> Follower:
+    """The ledger's own follower: control plane over mTLS, durable record in its own database."""
+    source = settings.release
+    pinned = PinnedRoot.from_file(source.root, settings.minimum_release)
+    return ReleaseFollower(
+        environment=settings.environment,
+        service=settings.service,
+        folder=source.folder,
+        root_bytes=pinned.root,
+        minimum_number=pinned.minimum_number,
+        source=HttpsSource(source.url, client_context(source.certificate, source.key, source.ca)),
+        record=AcceptedReleases(settings.database_url),
+        clock=clock,
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that tells when it listens and leaves signals alone (it would end the process before we closed)."""
+
+    listening: Callable[[], None] = staticmethod(lambda: None)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """No handlers: ``__main__`` has its own."""
+        yield
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """As uvicorn's."""
+        await super().startup(sockets)
+        if self.started:
+            self.listening()
+
+
+class Ledger:
+    """A ledger in the running loop. ``port`` is the one that it listens on, once it does."""
+
+    def __init__(
+        self, settings: Config, *, follower: Follower, clock: Clock | None = None, report: Report | None = None
+    ) -> None:
+        self._settings = settings
+        clock = clock or SystemClock()
+        self.window = ReleaseWindow(clock)
+        self._following = Following(follower, self.window, poll_s=settings.release_poll_ms / 1000, report=report)
+        self._database = Database(settings.database_url)
+        self._reading = Database(settings.database_url, connections_max=READERS_MAX)
+        posts = Batcher("post", partial(post, self._database), _instruction, **_BOUNDS)
+        seals = Batcher("seal", partial(seal, self._database), _instruction, **_BOUNDS)
+        self._batchers = (posts, seals)
+        callers = Callers(self.window, clock, settings.clients)
+        intake = Intake(self.window, callers, clock, posts, seals)
+        self.application = Application(intake, Books(self._reading, self.window, clock), callers)
+        self._server: _Server | None = None
+
+    @property
+    def port(self) -> int:
+        """The port in use."""
+        if self._server is None or not self._server.started:
+            raise CannotEvaluate("CONFIGURATION", "the server does not listen")
+        return int(self._server.servers[0].sockets[0].getsockname()[1])
+
+    async def serve(self, listening: Callable[[int], None] = lambda _: None) -> None:
+        """Until ``stop``."""
+        settings = self._settings
+        context = server_context(settings.certificate, settings.key, settings.ca)
+        self._server = _Server(
+            uvicorn_config(self.application, host=settings.host, port=settings.port, context=context, lifespan="off")
+        )
+        async with self._working():
+            self._server.listening = lambda: listening(self.port)
+            await self._server.serve()
+
+    def stop(self) -> None:
+        """Finish the requests in hand and end ``serve``."""
+        if self._server is not None:
+            self._server.should_exit = True
+
+    @asynccontextmanager
+    async def _working(self) -> AsyncIterator[None]:
+        for batcher in self._batchers:
+            batcher.start(config.BATCH_WORKERS)
+        following = asyncio.create_task(self._following.run(), name="following")
+        try:
+            yield
+        finally:
+            following.cancel()
+            with suppress(asyncio.CancelledError):
+                await following
+            for batcher in self._batchers:
+                await batcher.stop()
+            await self._database.close()
+            await self._reading.close()
+
+
+_BOUNDS = {"batch_size_max": config.BATCH_SIZE_MAX, "queue_max": config.QUEUE_MAX}
+
+
+def _instruction(effect: Effect) -> str:
+    return effect.claims.instruction_id

@@ -1,0 +1,78 @@
+"""What one verified release permits the ledger, worked out once when it activates.
+
+Rules:
+
+* a permit key is one that the release lists and no revocation in force names;
+* an agent has a settlement account when the release lists it, or admits any agent, which only ``sandbox`` may;
+* a currency is one that the release lists as money.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from contracts.release.model import VerifiedRelease
+from contracts.times import parse_rfc3339
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """A release as the hot path needs it. ``keys``: key id → public key and sidecar, as ``contracts.permit`` wants.
+
+    ``live_until``: when the release or the lease on it (the timestamp's expiry) runs out, whichever is first.
+    """
+
+    environment: str
+    number: int
+    metadata_digest: str
+    policy_digest: str
+    live_until: datetime
+    audience: str
+    skew_s: int
+    keys: Mapping[str, Mapping[str, str]]
+    agents: frozenset[str]
+    any_agent: bool
+    currencies: frozenset[str]
+
+    def admits(self, debit_agent: str, credit_agent: str, currency: str) -> bool:
+        """Whether both settlement accounts may be opened."""
+        listed = self.any_agent or (debit_agent in self.agents and credit_agent in self.agents)
+        return listed and currency in self.currencies
+
+
+def terms_of(release: VerifiedRelease) -> Terms:
+    """The terms of a verified release."""
+    data = release.environment_data
+    return Terms(
+        environment=release.environment,
+        number=release.number,
+        metadata_digest=release.metadata_digest,
+        policy_digest=release.policy_digest,
+        live_until=min(release.expires_at, release.lease_expires_at),
+        audience=release.manifest["audience"],
+        skew_s=release.manifest["clock_skew_s"],
+        keys={entry["key_id"]: entry for entry in data["permit_keys"]},
+        agents=frozenset(data["agents"]),
+        any_agent=bool(data["wildcards"]["agents"]) and release.environment == "sandbox",
+        currencies=frozenset(code for code, entry in data["currencies"].items() if entry["money"]),
+    )
+
+
+class Revoked:
+    """The revocations of the newest list, by kind."""
+
+    def __init__(self, entries: Iterable[Mapping[str, Any]] = ()) -> None:
+        self._until: dict[tuple[str, str], datetime | None] = {}
+        for entry in entries:
+            until = entry.get("until")
+            self._until[entry["kind"], entry["id"]] = parse_rfc3339(until) if until is not None else None
+
+    def holds(self, kind: str, item: str, now: datetime) -> bool:
+        """Whether a revocation of this thing is in force."""
+        if (kind, item) not in self._until:
+            return False
+        until = self._until[kind, item]
+        return until is None or now < until
