@@ -53,6 +53,15 @@ _ENTRY_FIELDS = {"kind", "id", "reason", "revoked_at", "until"}
 
 def verify_role(trust: Trust, role_bytes: bytes, environment: str) -> Role:
     """The role file of a release, by rules 6 and 7. Raises ``NotTrusted RELEASE_*``."""
+    role = read_role(trust, role_bytes, environment)
+    if len(role.approver_key_ids) < trust.approvals_min:
+        detail = f"{len(role.approver_key_ids)} of {trust.approvals_min} approvals, not counting the proposer's"
+        raise NotTrusted("RELEASE_SIGNATURE", detail)
+    return role
+
+
+def read_role(trust: Trust, role_bytes: bytes, environment: str) -> Role:
+    """The same by rule 6 only: a release on its way, with the approvals that hold so far."""
     metadata = parse(role_bytes, Targets)
     signed = metadata.signed
     if signed.delegations is not None:
@@ -75,7 +84,7 @@ def verify_role(trust: Trust, role_bytes: bytes, environment: str) -> Role:
         not_before=not_before,
         activate_before=activate_before,
         proposer_key_id=proposer,
-        approver_key_ids=_approvers(trust, list(result.signed), proposer),
+        approver_key_ids=approvers_among(trust, result.signed, proposer),
         targets=_targets(signed, environment),
     )
 
@@ -85,15 +94,6 @@ def approvers_among(trust: Trust, key_ids: Iterable[str], proposer_key_id: str) 
     own = trust.officers.get(proposer_key_id)
     by_material = {trust.officers[k]: k for k in sorted(key_ids, reverse=True) if k in trust.officers}
     return tuple(sorted(key_id for material, key_id in by_material.items() if material != own))
-
-
-def _approvers(trust: Trust, key_ids: list[str], proposer: str) -> tuple[str, ...]:
-    counted = approvers_among(trust, key_ids, proposer)
-    if len(counted) < trust.approvals_min:
-        raise NotTrusted(
-            "RELEASE_SIGNATURE", f"{len(counted)} of {trust.approvals_min} approvals, not counting the proposer's"
-        )
-    return counted
 
 
 def check_may_activate(role: Role, accepted: tuple[int, str] | None, minimum_number: int, now: datetime) -> None:

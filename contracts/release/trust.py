@@ -150,9 +150,7 @@ def _check_delegations(root: Root, targets: Targets) -> None:
         _keys(targets, name)
 
 
-def _check_material(
-    root: Root, targets: Targets, gate_keys: Mapping[str, str], build_key: Mapping[str, str]
-) -> None:
+def _check_material(root: Root, targets: Targets, gate_keys: Mapping[str, str], build_key: Mapping[str, str]) -> None:
     groups: dict[str, dict[str, str]] = {
         "custodians": _root_keys(root, ("root", "targets")),
         "online": _root_keys(root, ("snapshot", "timestamp")),
