@@ -78,11 +78,19 @@ def test_a_renamed_or_missing_applied_file_is_refused(database: Database, folder
      "PREPARE TRANSACTION 'x';", "/* hidden */ cOmMiT /* well */;"],
 )  # fmt: skip
 def test_transaction_commands_are_refused_inv_002(database: Database, folder: Path, statement: str) -> None:
-    (folder / "0002_second.sql").write_text(f"SELECT 1; {statement} SELECT 2;")
-    with pytest.raises(Refused, match="0002_second: BEGIN, COMMIT") as caught:
+    (folder / "0002_second.sql").write_text(f"CREATE TABLE demo.half (); {statement} CREATE TABLE demo.other ();")
+    with pytest.raises(Refused, match="0002_second: EXECUTE of transaction commands is not implemented") as caught:
         migrations.apply(database.owner, folder)
     assert caught.value.code == "MIGRATION_REFUSED"
-    assert rows(database.owner, "SELECT to_regclass('symphony_migrations.applied')") == [(None,)]
+    assert rows(database.owner, "SELECT to_regclass('demo.half'), to_regclass('demo.other')") == [(None, None)]
+    assert [state.state for state in migrations.status(database.owner, folder)] == ["applied", "pending"]
+
+
+def test_a_file_without_a_transaction_may_not_open_one_inv_002(database: Database, folder: Path) -> None:
+    (folder / "0003_third.sql").write_text(f"{migrations.NO_TRANSACTION}\nBEGIN")
+    with pytest.raises(Refused, match="it opens a transaction"):
+        migrations.apply(database.owner, folder)
+    assert [state.state for state in migrations.status(database.owner, folder)] == ["applied", "applied", "pending"]
 
 
 def test_begin_inside_a_function_body_is_no_transaction_command(database: Database, folder: Path) -> None:
@@ -115,11 +123,25 @@ def test_a_gap_a_twin_or_an_odd_name_is_refused(folder: Path, name: str) -> None
         migrations.read(folder)
 
 
-@pytest.mark.parametrize("content", ["", "-- only words\n", "CREATE TABEL x ();", "SELECT '"])
-def test_a_file_that_says_nothing_or_does_not_parse_is_refused(folder: Path, content: str) -> None:
-    (folder / "0002_second.sql").write_text(content)
+@pytest.mark.parametrize("content", [b"", b"-- only words\n\n", b"SELECT '\xff';"])
+def test_a_file_that_says_nothing_or_is_not_utf_8_is_refused(folder: Path, content: bytes) -> None:
+    (folder / "0002_second.sql").write_bytes(content)
     with pytest.raises(Refused, match="0002_second"):
         migrations.read(folder)
+
+
+def test_a_file_that_does_not_parse_is_refused_with_its_line(database: Database, folder: Path) -> None:
+    (folder / "0002_second.sql").write_text("SELECT 1;\n-- it's only a \\ word\nCREATE TABEL x ();\n")
+    with pytest.raises(Refused, match=r'0002_second: syntax error at or near "TABEL" \(line 3\)'):
+        migrations.apply(database.owner, folder)
+
+
+def test_what_the_file_says_arrives_unchanged(database: Database, folder: Path) -> None:
+    said = "quote ' backslash \\ percent % dollar $$ and $1 ü {braces}"
+    doubled = said.replace("'", "''")
+    (folder / "0002_second.sql").write_text(f"CREATE TABLE demo.said AS SELECT '{doubled}'::text AS word;")
+    migrations.apply(database.owner, folder)
+    assert rows(database.owner, "SELECT word FROM demo.said") == [(said,)]
 
 
 def test_an_empty_folder_is_no_schema(tmp_path: Path) -> None:
@@ -152,10 +174,10 @@ def test_concurrently_needs_a_file_of_its_own_outside_a_transaction_mig_07(datab
     third = folder / "0003_index.sql"
     statement = "CREATE INDEX CONCURRENTLY t_n ON demo.t (n);"
     third.write_text(statement)
-    with pytest.raises(Refused, match="CONCURRENTLY needs the first line"):
+    with pytest.raises(Refused, match="CREATE INDEX CONCURRENTLY cannot"):
         migrations.apply(database.owner, folder)
     third.write_text(f"{migrations.NO_TRANSACTION}\n{statement} SELECT 1;")
-    with pytest.raises(Refused, match="holds one statement"):
+    with pytest.raises(Refused, match="cannot insert multiple commands"):
         migrations.apply(database.owner, folder)
     third.write_text(f"{migrations.NO_TRANSACTION}\n{statement}")
     assert migrations.apply(database.owner, folder)[-1] == "0003_index"

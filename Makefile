@@ -1,0 +1,48 @@
+# The whole development loop. Needs Python 3.11 or newer, make and git; everything else is installed by it.
+#   make demo        set everything up and tell the story of one payment
+#   make test        the suite that CI runs (its opa included)
+#   make test-long   the tests that take minutes
+#   make lint        style, types, import rules, SQL
+#   make bench       figures into var/bench/payments.json
+#   make tools       the real opa, once, outside the checkout
+#   make docs        links and commands in the documents
+SHELL = /bin/sh
+PYTHON ?= python3
+BIN = .venv/bin
+CACHE = $(or $(XDG_CACHE_HOME),$(if $(HOME),$(HOME)/.cache,/tmp/symphony-cache-$(shell id -u)))
+export SYMPHONY_TOOLS ?= $(CACHE)/symphony-tools/bin
+
+.DEFAULT_GOAL = help
+.PHONY: help setup demo test test-long lint bench tools docs
+
+help:
+	@sed -n '2,8s/^# \{0,3\}//p' Makefile
+
+setup:
+	@$(PYTHON) scripts/setup.py
+
+demo: setup
+	@$(BIN)/symphony demo --dir var/demo
+
+test: setup tools
+	@mkdir -p var/test
+	@$(BIN)/python -m pytest -m "not long" --junitxml=var/test/results.xml $(ARGS)
+
+test-long: setup tools
+	@$(BIN)/python -m pytest -m long --timeout 1800 $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/squawk --config .squawk.toml migrations/*/*.sql
+	$(BIN)/python -m scripts.sql_lint migrations
+
+bench: setup tools
+	@$(BIN)/python -m benchmarks
+
+tools:
+	@scripts/build_opa.sh "$(SYMPHONY_TOOLS)" "$(PYTHON)" requirements/go.txt
+
+docs: setup
+	@$(BIN)/python scripts/check_docs.py

@@ -1,0 +1,2 @@
+-- The block around a migration.
+DO {block}
