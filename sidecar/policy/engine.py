@@ -25,6 +25,7 @@ from contracts.errors import NotTrusted, SymphonyError
 from contracts.schemas import fast_validator
 from sidecar.policy.answers import Decision, denied, read_answers
 from sidecar.policy.errors import PolicyFailed
+from sidecar.policy.self_test import whole_payment
 from sidecar.policy.wasm_abi import Machine, compile_module
 
 __all__ = ["Decision", "Engine", "WasmEngine", "decide"]
@@ -57,7 +58,7 @@ class WasmEngine:
         self._data = orjson.dumps(data)
         self._memory_bytes_max = memory_bytes_max
         self._machine: Machine | None = self._new_machine()
-        self._self_test()
+        self._self_test(str(data.get("environment", {}).get("environment", "sandbox")))
 
     def evaluate(self, items: list[dict[str, Any]], *, deadline_ms: int) -> list[Decision]:
         """Exactly one decision an item, in order. Raises ``PolicyFailed``; the engine stays usable."""
@@ -84,11 +85,11 @@ class WasmEngine:
     def _new_machine(self) -> Machine:
         return Machine(self._module, self._data, memory_bytes_max=self._memory_bytes_max)
 
-    def _self_test(self) -> None:
-        """No items, no answers; an empty item is denied. What fails here would deny everything later."""
+    def _self_test(self, environment: str) -> None:
         try:
             none = self.evaluate([], deadline_ms=SELF_TEST_DEADLINE_MS)
             empty = self.evaluate([{}], deadline_ms=SELF_TEST_DEADLINE_MS)
+            self.evaluate([whole_payment(environment)], deadline_ms=SELF_TEST_DEADLINE_MS)
         except PolicyFailed as error:
             raise NotTrusted("RELEASE_ENGINE", f"the self-test failed: {error.detail}") from error
         if none or empty[0].allow:
@@ -122,7 +123,7 @@ def _alone(engine: Engine, item: dict[str, Any], deadline_ms: int, ends: float) 
 
 
 def _fits(item: Any) -> bool:
-    """Whether the item fits its schema; what the validator cannot even read (a lone surrogate) does not."""
+    """Whether the item fits its schema; what the validator cannot even read does not."""
     try:
         return fast_validator("symphony.decision_input/1").is_valid(item)
     except (ValueError, TypeError):
