@@ -200,3 +200,22 @@ def test_held_chains_are_bounded(monkeypatch):
         request = presented(bearer(token(cnf={"x5t#S256": credential.x5t_s256})), certificate_der=credential.der)
         accepted(small.attest(request, revocations=revoked(), now=NOW))
     assert len(small._certificates._held) == 2
+
+
+def test_a_held_chain_ends_with_its_authority():
+    """The leaf would live on; the authority that vouches for it does not."""
+    authority = dev.make_ca("Ending CA", now=NOW - timedelta(days=2), days=3)
+    ends = authority.certificate.not_valid_after_utc
+    data = changed(environment_data(), "certificate_authorities", [authority.pem])
+    of = Attestor(data, manifest(), environment="sandbox")
+    credential = leaf(authority=authority, ends=ends + timedelta(days=9))
+
+    def answer(now):
+        issued = int(now.timestamp())
+        bound = token(cnf={"x5t#S256": credential.x5t_s256}, iat=issued, nbf=issued, exp=issued + 300)
+        request = presented(bearer(bound), certificate_der=credential.der)
+        return of.attest(request, revocations=revoked(as_of=now), now=now)
+
+    accepted(answer(NOW))
+    accepted(answer(ends))
+    refused(answer(ends + SECOND), "CERTIFICATE_UNTRUSTED")

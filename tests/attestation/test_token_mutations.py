@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -100,6 +101,7 @@ def test_any_bytes_as_a_certificate(der):
     assert answer.code in ("CERTIFICATE_MISSING", "CERTIFICATE_UNTRUSTED")
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number:cryptography.utils.CryptographyDeprecationWarning")
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, len(client().der) * 8 - 1))
 def test_any_flipped_bit_of_the_certificate(bit):
