@@ -1,24 +1,25 @@
 """Reading elements: direct children by local name, and the text of a leaf.
 
-A child counts only in its parent's own namespace, so that an element of another one cannot stand in for it.
+Trees here have elements and text only: the parser dropped the rest (``xml``). A child counts only in its parent's own
+namespace, so that an element of another one cannot stand in for it.
 """
 
 from __future__ import annotations
 
 from lxml import etree
 
-Children = dict[str, etree._Element]
+Children = dict[str, etree._Element]  # noqa: SLF001 - lxml's element type has no public name
 
 
 def children(element: etree._Element | None) -> Children:
     """The first child of each local name."""
     found: Children = {}
     if element is not None:
-        start = str(element.tag).rfind("}") + 1
-        namespace = str(element.tag)[:start]
+        start = element.tag.rfind("}") + 1
+        namespace = element.tag[:start]
         for child in element:
             tag = child.tag
-            if isinstance(tag, str) and tag.startswith(namespace) and "}" not in tag[start:]:
+            if tag.startswith(namespace) and "}" not in tag[start:]:
                 found.setdefault(tag[start:], child)
     return found
 

@@ -15,7 +15,6 @@ Not here: whether the rail takes the type (``normalise``), what the header says 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -79,7 +78,7 @@ def _type_of(root: etree._Element, documents: list[etree._Element]) -> str:
         raise Refused("MESSAGE_TYPE_UNSUPPORTED", f"{len(documents)} documents in one envelope ({types}): send one")
     if documents:
         return _iso_type(documents[0]) or ""
-    for element in _elements(root):
+    for element in root.iter():
         named = _iso_type(element)
         if named is not None and not named.startswith(_NO_MESSAGE):
             raise Refused("MESSAGE_TYPE_UNSUPPORTED", f"{named} without its Document element")
@@ -95,7 +94,7 @@ def _one_header(headers: list[etree._Element]) -> etree._Element | None:
 
 def _embedded(root: etree._Element) -> etree._Element | None:
     """The message that one text of the envelope is (one level, same rules), or ``None``."""
-    texts = [t for t in (e.text for e in _elements(root) if not len(e)) if t and t.lstrip().startswith("<")]
+    texts = [t for t in (e.text for e in root.iter() if not len(e)) if t and t.lstrip().startswith("<")]
     for text in texts[:EMBEDDED_TEXTS_MAX]:
         if ISO_NAMESPACE not in text:
             continue
@@ -119,10 +118,6 @@ def _refuse_json(raw: bytes) -> None:
     raise Refused("MESSAGE_TYPE_UNKNOWN", "a JSON body that is no ISO 20022 message")
 
 
-def _elements(root: etree._Element) -> Iterator[etree._Element]:
-    return (e for e in root.iter() if isinstance(e.tag, str))
-
-
 def _iso_type(element: etree._Element) -> str | None:
     namespace = etree.QName(element).namespace or ""
     if not namespace.startswith(ISO_NAMESPACE):
@@ -132,5 +127,4 @@ def _iso_type(element: etree._Element) -> str | None:
 
 
 def _local(element: etree._Element) -> str:
-    tag = element.tag
-    return tag.rpartition("}")[2] if isinstance(tag, str) else ""
+    return element.tag.rpartition("}")[2]

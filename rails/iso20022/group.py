@@ -4,10 +4,10 @@ Rules, in this order, each a refusal of the whole message (``tx_index`` −1):
 
 * at most the release's ``transactions_max`` (``TOO_MANY_TRANSACTIONS``);
 * ``NbOfTxs`` is the number of transactions (``COUNT_MISMATCH``);
-* ``CtrlSum`` is the sum of the settlement amounts, whatever their currencies; ``TtlIntrBkSttlmAmt`` is their sum, all in
-  its own currency (``SUM_MISMATCH``);
-* ``CreDtTm`` is not before the rail's duplicate window (``STALE_MESSAGE``), nor ahead of us by more than the widest time
-  zones, unless the release has the wildcard for dates (``DATE_INVALID``).
+* ``CtrlSum`` is the sum of the settlement amounts, whatever their currencies; ``TtlIntrBkSttlmAmt`` is their sum, all
+  in its own currency (``SUM_MISMATCH``);
+* ``CreDtTm`` is not before the rail's duplicate window (``STALE_MESSAGE``), nor ahead of us by more than the widest
+  time zones, unless the release has the wildcard for dates (``DATE_INVALID``).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Group:
 
 def body_of(document: etree._Element) -> etree._Element:
     """The one child of a ``Document`` (``FIToFICstmrCdtTrf``; in 001.01 ``pacs.008.001.01``)."""
-    inner = [child for child in document if isinstance(child.tag, str)]
+    inner = list(document)
     if len(inner) != 1:
         raise Refused("SCHEMA_INVALID", f"{len(inner)} messages in the Document")
     return inner[0]
@@ -67,7 +67,7 @@ def read_group(document: etree._Element) -> Group:
     """Third of the fixed order: facets of what is governed. Raises ``SCHEMA_INVALID`` or ``DATE_INVALID``."""
     body = body_of(document)
     parts = children(children(body).get(_GROUP))
-    namespace = str(body.tag)[: str(body.tag).rfind("}") + 1]
+    namespace = body.tag[: body.tag.rfind("}") + 1]
     transactions = tuple(_transaction(e) for e in body.iterchildren(namespace + _TRANSACTION))
     if not transactions:
         raise Refused("SCHEMA_INVALID", f"no {_TRANSACTION}")

@@ -61,7 +61,7 @@ def read_header(element: etree._Element, schemas: Schemas) -> Header:
         raise Refused("HEADER_INVALID", "the header is no head.001")
     if version in schemas:
         schemas.check(version, element, code="HEADER_INVALID")
-    names = [child.tag.rpartition("}")[2] for child in element if isinstance(child.tag, str)]
+    names = [child.tag.rpartition("}")[2] for child in element]
     for name in _ONCE:
         if names.count(name) != 1:
             raise Refused("HEADER_INVALID", f"{names.count(name)} times {name}")

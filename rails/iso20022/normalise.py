@@ -104,7 +104,7 @@ def _result(
 
 def _info(message: Message) -> MessageInfo:
     """What can be told of a message before its schema has been checked."""
-    body = next((e for e in message.document if isinstance(e.tag, str)), None)
+    body = next(iter(message.document), None)
     message_id = text_at(body, "GrpHdr", "MsgId")
     return MessageInfo(
         message_type=message.message_type,

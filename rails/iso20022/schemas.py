@@ -45,8 +45,8 @@ class Schemas:
         schema = self._by_version[version]
         if schema.validate(element):
             return
-        error = schema.error_log[0] if len(schema.error_log) else None
-        raise Refused(code, _explain(error))
+        errors: list[etree._LogEntry] = list(schema.error_log)  # type: ignore[call-overload] # the stubs lack __iter__
+        raise Refused(code, _explain(errors[0] if errors else None))
 
 
 def _compile(version: str, source: bytes) -> etree.XMLSchema:
