@@ -41,13 +41,8 @@ day_number(text) := number if {
 	number := (((365 * shifted) + leap_days) + days_from_march[month]) + (day - 1)
 }
 
-# Decimal digits as a number. A leading 1 keeps "08" a valid number and is taken off again; written back, only digits
-# give the same text ("1e5", "1.5" and "0x1" do not).
-digits(text, leading_one) := number - leading_one if {
-	written := concat("", ["1", text])
-	number := to_number(written)
-	format_int(number, 10) == written
-}
+# Decimal digits as a number. A leading 1 keeps "08" a valid number and is taken off again.
+digits(text, leading_one) := to_number(concat("", ["1", text])) - leading_one if trim(text, "0123456789") == ""
 
 # Years that begin in March put the leap day last.
 before_march := {1: 1, 2: 1, 3: 0, 4: 0, 5: 0, 6: 0, 7: 0, 8: 0, 9: 0, 10: 0, 11: 0, 12: 0}
