@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: starts anywhere, keeps what it committed, changes nothing on the machine, leaves nothing."""
+"""The embedded PostgreSQL (NUM-08): starts anywhere, keeps what it committed, changes nothing around it."""
 
 from __future__ import annotations
 
