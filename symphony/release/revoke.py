@@ -1,0 +1,44 @@
+"""Revocation lists: the security officer adds entries to the published list, signs it and publishes it (SEC-08)."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from contracts.release import rules
+from contracts.release.trust import root_of, trust_of
+from symphony.release.ceremony import signed_revocations
+from symphony.release.client import ControlPlane
+
+
+def publish_trust(control: ControlPlane, roots: Sequence[bytes], targets: bytes) -> None:
+    """Publish the custodians' metadata; the same again is no error."""
+    encoded = [base64.b64encode(root).decode() for root in roots]
+    control.post("/v1/trust", {"roots": encoded, "targets": base64.b64encode(targets).decode()})
+
+
+def publish_revocations(control: ControlPlane, environment: str, signed: bytes) -> int:
+    """Publish a signed list; its version."""
+    body = {"metadata": base64.b64encode(signed).decode()}
+    return int(control.post(f"/v1/revocations/{environment}", body)["version"])
+
+
+def revoke(
+    control: ControlPlane,
+    key: Ed25519PrivateKey,
+    environment: str,
+    entries: Sequence[Mapping[str, Any]],
+    *,
+    root: bytes,
+    now: datetime,
+) -> int:
+    """Publish the next list: every entry of the published one, verified here, and these. Its version."""
+    roots, targets, data = control.trust(environment, root_of(root).version)
+    trust = trust_of(root_of(root, roots), targets, environment)
+    before = rules.verify_revocations(trust, data, environment)
+    signed = signed_revocations(key, environment, before.version + 1, [*before.entries, *entries], now)
+    return publish_revocations(control, environment, signed)
