@@ -222,9 +222,9 @@ def test_bounds_of_body_and_headers(ledger, client_tls, sidecar):
 
 
 def test_accounts_are_opened_for_listed_agents_and_money_only(client, sidecar, world):
-    unlisted = ({"debit_agent": "NOTLISTEDXX"}, {"credit_agent": "NOTLISTEDXX"}, {"currency": "XAU"}, {"currency": "USD"})
-    for changes in unlisted:
-        body = posting(**changes)
+    for member, value in (("debit_agent", "NOTLISTEDXX"), ("credit_agent", "NOTLISTEDXX"), ("currency", "XAU"),
+                          ("currency", "USD")):  # fmt: skip
+        body = posting(**{member: value})
         assert code(client.post(body, sidecar.permit(body))) == "ACCOUNT_UNKNOWN"
     assert world.journal() == []
     with psycopg.connect(world.database.admin) as connection:

@@ -57,10 +57,9 @@ class Database:
 
     async def transaction(self, statement: LiteralString, parameters: Sequence[Any]) -> list[Row]:
         """Run one statement in one transaction with the service's role; its rows, once committed."""
-        async with self._connection() as connection:
+        async with self._begun() as connection:
             try:
                 async with asyncio.timeout(self._client_timeout_s):
-                    await connection.execute(text("begin"), prepare=False)
                     cursor = await connection.execute(statement, parameters)
                     rows = await cursor.fetchall()
             except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError) as error:
@@ -87,7 +86,7 @@ class Database:
             raise CannotEvaluate("STORE_UNAVAILABLE", "the transaction was rolled back")
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncConnection[Row]]:
+    async def _begun(self) -> AsyncIterator[AsyncConnection[Row]]:
         try:
             async with asyncio.timeout(self._acquire_timeout_s):
                 await self._slots.acquire()
@@ -95,7 +94,7 @@ class Database:
             raise CannotEvaluate("OVERLOADED", "no database connection was free") from error
         connection: AsyncConnection[Row] | None = None
         try:
-            connection = self._idle.pop() if self._idle else await self._open()
+            connection = await self._begin_on_idle() or await self._begin(await self._open())
             yield connection
             self._idle.append(connection)
         except BaseException:
@@ -105,6 +104,26 @@ class Database:
             raise
         finally:
             self._slots.release()
+
+    async def _begin_on_idle(self) -> AsyncConnection[Row] | None:
+        """A kept connection with a transaction begun; those that the server closed meanwhile are thrown away."""
+        while self._idle:
+            connection = self._idle.pop()
+            try:
+                return await self._begin(connection)
+            except CannotEvaluate:
+                if not connection.closed:
+                    await connection.close()
+                    raise
+        return None
+
+    async def _begin(self, connection: AsyncConnection[Row]) -> AsyncConnection[Row]:
+        try:
+            async with asyncio.timeout(self._client_timeout_s):
+                await connection.execute(text("begin"), prepare=False)
+        except (psycopg.Error, TimeoutError) as error:
+            raise CannotEvaluate("STORE_UNAVAILABLE", _first_line(error)) from error
+        return connection
 
     async def _open(self) -> AsyncConnection[Row]:
         try:
