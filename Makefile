@@ -45,4 +45,4 @@ tools:
 	@scripts/build_opa.sh "$(SYMPHONY_TOOLS)" "$(PYTHON)" requirements/go.txt
 
 docs: setup
-	@$(BIN)/python scripts/check_docs.py
+	@$(BIN)/python -m scripts.check_docs

@@ -79,7 +79,7 @@ def test_a_renamed_or_missing_applied_file_is_refused(database: Database, folder
 )  # fmt: skip
 def test_transaction_commands_are_refused_inv_002(database: Database, folder: Path, statement: str) -> None:
     (folder / "0002_second.sql").write_text(f"CREATE TABLE demo.half (); {statement} CREATE TABLE demo.other ();")
-    with pytest.raises(Refused, match="0002_second: EXECUTE of transaction commands is not implemented") as caught:
+    with pytest.raises(Refused, match="0002_second: EXECUTE of transaction commands") as caught:
         migrations.apply(database.owner, folder)
     assert caught.value.code == "MIGRATION_REFUSED"
     assert rows(database.owner, "SELECT to_regclass('demo.half'), to_regclass('demo.other')") == [(None, None)]
