@@ -17,8 +17,6 @@ from urllib.parse import quote, urlsplit
 
 from contracts.errors import CannotEvaluate, NotTrusted
 
-_CHUNK_BYTES = 64 * 1024
-
 
 class NotThere(CannotEvaluate):
     """The source answered, and has no such file."""
@@ -98,7 +96,7 @@ class HttpsSource:
         try:
             connection.request("GET", f"{self._base}/{quote(path)}")
             response = connection.getresponse()
-            data = _read(response, length_max, deadline)
+            data = _read(response, length_max)
         except (http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError):
             if time.monotonic() >= deadline:
                 raise self._unreachable(path, "it took too long") from None
@@ -140,16 +138,12 @@ class HttpsSource:
             self._connection = None
 
 
-def _read(response: http.client.HTTPResponse, length_max: int, deadline: float) -> bytes:
-    out = bytearray()
-    while len(out) <= length_max:
-        if time.monotonic() >= deadline:
-            raise TimeoutError("it took too long")
-        chunk = response.read1(_CHUNK_BYTES)
-        if not chunk:
-            break
-        out += chunk
-    return bytes(out)
+def _read(response: http.client.HTTPResponse, length_max: int) -> bytes:
+    """The body up to one byte over the bound. A body that was cut short is ``IncompleteRead``."""
+    data = response.read(length_max + 1)
+    if len(data) <= length_max and response.length:
+        raise http.client.IncompleteRead(data, response.length)
+    return data
 
 
 def _cut(sock: socket.socket) -> None:
