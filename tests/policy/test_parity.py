@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -145,8 +146,9 @@ def test_generated_inputs_meet_both_answers_of_every_rule(server):
     """Else the parity above would compare refusals only."""
     data = environment(hours={"enforced": True})
     server.put_environment(data)
+    dates = ["2026-11-24", "2026-11-29", "2026-11-30", None]
     items = [decision_input(amount_minor=amount, currency=currency, settlement_date=date)
-             for amount in AMOUNTS for currency in CURRENCIES for date in ["2026-11-24", "2026-11-29", "2026-11-30", None]]
+             for amount, currency, date in product(AMOUNTS, CURRENCIES, dates)]
     answers = server.decisions(items)
     assert shown(decide(WasmEngine(committed_wasm(), {"environment": data}), items, deadline_ms=5000)) == answers
     assert {allow for allow, _ in answers} == {True, False}
@@ -168,6 +170,7 @@ def test_wasm_and_opa_agree_on_texts_that_are_no_dates(server, text):
 def test_the_release_number_and_time_change_no_decision(server):
     data = environment()
     server.put_environment(data)
-    first, second = decision_input(), {**decision_input(), "release_number": 7, "decision_time": "2031-01-01T00:00:00.000000Z"}
+    first = decision_input()
+    second = {**first, "release_number": 7, "decision_time": "2031-01-01T00:00:00.000000Z"}
     engine = WasmEngine(committed_wasm(), {"environment": data})
     assert shown(decide(engine, [first, second], deadline_ms=5000)) == server.decisions([second, first])
