@@ -1,0 +1,21 @@
+"""SQL by name: a package's ``queries.sql`` holds blocks that begin with ``-- name: <name>`` (design section 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from types import MappingProxyType
+from typing import LiteralString, cast
+
+
+@cache
+def queries(package: str) -> Mapping[str, LiteralString]:
+    """The named statements of a package; from the package, never from outside. Two of one name are a defect."""
+    text = resources.files(package).joinpath("queries.sql").read_text("utf-8")
+    out: dict[str, LiteralString] = {}
+    for block in text.split("-- name: ")[1:]:
+        name, _, body = block.partition("\n")
+        assert name.strip() not in out, f"two statements named {name} in {package}"
+        out[name.strip()] = cast("LiteralString", body.strip())
+    return MappingProxyType(out)

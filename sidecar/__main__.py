@@ -1,0 +1,66 @@
+"""``python -m sidecar acceptor|writer|shipper --config FILE``: run one process of a sidecar until SIGTERM.
+
+Exit 3 when it could not start, 4 when a newer writer has begun (fenced).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import uvloop
+
+from contracts.errors import SymphonyError
+from sidecar import config as configuration
+from sidecar.store import Fenced
+
+COULD_NOT_START = 3
+FENCED = 4
+
+
+def _run(role: str, path: Path) -> None:
+    match role:
+        case "acceptor":
+            from sidecar import acceptor  # noqa: PLC0415 - each process loads what it runs
+
+            uvloop.run(acceptor.run(configuration.load(path, configuration.AcceptorConfig)))
+        case "writer":
+            from sidecar import writer  # noqa: PLC0415
+
+            uvloop.run(writer.run(configuration.load(path, configuration.WriterConfig)))
+        case "shipper":
+            from sidecar.evidence import shipper  # noqa: PLC0415
+
+            uvloop.run(shipper.run(configuration.load(path, configuration.ShipperConfig)))
+
+
+def _fenced(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(_fenced, error.exceptions))
+    return isinstance(error, Fenced)
+
+
+def main() -> int:
+    """The exit code."""
+    parser = argparse.ArgumentParser(prog="python -m sidecar", description=__doc__)
+    parser.add_argument("role", choices=("acceptor", "writer", "shipper"))
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        _run(arguments.role, arguments.config)
+    except SymphonyError as error:
+        sys.stderr.write(f"{arguments.role}: {error}\nnext: {error.next_step}\n")
+        return COULD_NOT_START
+    except BaseExceptionGroup as group:
+        if not _fenced(group):
+            raise
+        sys.stderr.write("writer: a newer writer has begun; this one ends\n")
+        return FENCED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""``python -m sidecar acceptor --config FILE``: ends TLS, does stations 1 to 3. No database login, no permit key.
+
+It asks the writer for its state a few times a second; when the writer's release is another, it verifies that release from
+the writer's folder by itself, makes its engine, tells the adapter, and swaps all of it as one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+
+from contracts.errors import SymphonyError
+from contracts.release import load_held
+from contracts.times import Clock, SystemClock, parse_rfc3339
+from contracts.tls import uvicorn_config
+from sidecar.active import ActiveRelease
+from sidecar.attestation import HandshakeRefusal, RevocationView, acceptor_context
+from sidecar.attestation.rejects import RejectAggregate
+from sidecar.config import AcceptorConfig
+from sidecar.intake.http import Instructions
+from sidecar.intake.pipeline import Pipeline, view_of
+from sidecar.metrics import render
+
+STATE_EVERY_S = 0.2
+STATE_TIMEOUT_S = 2.0
+RELEASE_WAIT_S = 120.0
+AGGREGATE_EVERY_S = 10.0
+_LOG = logging.getLogger("symphony.acceptor")
+
+
+class _Named:
+    """The writer's word of its highest release, so that exactly that one is verified here (rule 12)."""
+
+    def __init__(self, number: int, metadata_digest: str) -> None:
+        self._pair = (number, metadata_digest)
+
+    def highest(self) -> tuple[int, str]:
+        """See ``contracts.release.AcceptedRecord``."""
+        return self._pair
+
+    def accept(self, number: int, metadata_digest: str) -> None:
+        """An acceptor accepts nothing by itself."""
+        raise AssertionError((number, metadata_digest))
+
+
+class Acceptor:
+    """One acceptor process."""
+
+    def __init__(self, config: AcceptorConfig, clock: Clock) -> None:
+        self._config = config
+        self._clock = clock
+        self._root = Path(config.release_root).read_bytes()
+        self.pipeline = Pipeline(
+            writer=Path(config.writer_socket), adapter=Path(config.adapter_socket), environment=config.environment,
+            service=config.service, clock=clock,
+        )  # fmt: skip
+        self.instructions = Instructions(self.pipeline, clock)
+        self._revocations_version = 0
+        self._drained_at = time.monotonic()
+        self.context = acceptor_context(
+            Path(config.certificate), Path(config.key), [], on_refused=self._handshake_refused
+        )
+
+    async def follow(self) -> None:
+        """Keep the view current until cancelled; whatever goes wrong, the view ages and intake refuses by itself."""
+        while True:
+            try:
+                await self.follow_once()
+                await self._report_rejects()
+            except (SymphonyError, TimeoutError, OSError) as error:
+                _LOG.warning("following the writer: %s", error)
+            except Exception:
+                _LOG.exception("following the writer")
+            await asyncio.sleep(STATE_EVERY_S)
+
+    async def follow_once(self) -> None:
+        """One round."""
+        state = await self.pipeline.writer.call(
+            "state", {"revocations_version": self._revocations_version}, timeout_s=STATE_TIMEOUT_S
+        )
+        if state["release"] is None:
+            self.pipeline.view = None
+            return
+        view = self.pipeline.view
+        number, digest = state["release"]["number"], state["release"]["metadata_digest"]
+        if view is None or (view.active.release.number, view.active.release.metadata_digest) != (number, digest):
+            active = await asyncio.to_thread(self._load, number, digest)
+            self.context.reload(active.release.environment_data["certificate_authorities"])
+            await self.pipeline.configure_adapter(active)
+            self.pipeline.bound(active)
+            _LOG.info("release %d is active", number)
+        else:
+            active = view.active
+        entries = state["revocations"] if state["revocations"] is not None else active.release.revocations
+        self._renew(active, state, entries)
+        self.pipeline.view = view_of(active, state)
+
+    def _renew(self, active: ActiveRelease, state: dict[str, Any], entries: list[dict[str, Any]]) -> None:
+        if state["revocations"] is not None or active.revocations.entries != tuple(entries):
+            active.release.revocations[:] = entries
+        self._revocations_version = state["revocations_version"]
+        fetched = parse_rfc3339(state["fetched_at"])
+        if active.revocations.as_of != fetched or state["revocations"] is not None:
+            active.revocations = RevocationView.of(active.release.revocations, fetched)
+        active.lease_until(parse_rfc3339(state["lease_expires_at"]), fetched)
+
+    def _load(self, number: int, digest: str) -> ActiveRelease:
+        release = load_held(
+            environment=self._config.environment, service=self._config.service, folder=Path(self._config.release_folder),
+            root_bytes=self._root, record=_Named(number, digest), clock=self._clock,
+        )  # fmt: skip
+        if release is None:
+            raise SymphonyError("NO_ACTIVE_RELEASE", "the writer's release is not in its folder yet")
+        return ActiveRelease(release)
+
+    async def _report_rejects(self) -> None:
+        if time.monotonic() - self._drained_at < AGGREGATE_EVERY_S:
+            return
+        self._drained_at = time.monotonic()
+        for aggregate in self.pipeline.limiter.drain(self._clock.now()):
+            await self.pipeline.writer.call("rejects", {"aggregate": _aggregate(aggregate)}, timeout_s=STATE_TIMEOUT_S)
+
+    def _handshake_refused(self, refusal: HandshakeRefusal) -> None:
+        self.instructions.counts["HANDSHAKE_REFUSED"] = self.instructions.counts.get("HANDSHAKE_REFUSED", 0) + 1
+        if refusal.code is not None:
+            self.pipeline.limiter.admit("tls", refusal.code, self._clock.now())
+
+
+def _aggregate(aggregate: RejectAggregate) -> dict[str, Any]:
+    return {
+        "source_sha256": aggregate.source_sha256, "count": aggregate.count, "codes": aggregate.codes,
+        "first_at": aggregate.first_at.isoformat(), "last_at": aggregate.last_at.isoformat(),
+    }  # fmt: skip
+
+
+def create_app(acceptor: Acceptor) -> Starlette:
+    """Health and metrics, and the hot path mounted beside them."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        task = asyncio.create_task(acceptor.follow())
+        yield
+        task.cancel()
+        await acceptor.pipeline.writer.close()
+        await acceptor.pipeline.adapter.close()
+
+    async def live(_request: Request) -> Response:
+        return PlainTextResponse("live\n")
+
+    async def ready(_request: Request) -> Response:
+        try:
+            if acceptor.pipeline.view is None:
+                raise SymphonyError("NO_ACTIVE_RELEASE")
+            acceptor.pipeline.view.demand_fresh(acceptor._clock.now())
+        except SymphonyError as error:
+            return PlainTextResponse(f"{error.code}\n", status_code=503)
+        return PlainTextResponse(f"ready release={acceptor.pipeline.view.active.release.number}\n")
+
+    async def metrics(_request: Request) -> Response:
+        return PlainTextResponse(render(acceptor.instructions.counts, acceptor.pipeline.batchers))
+
+    return Starlette(
+        routes=[
+            Route("/health/live", live), Route("/health/ready", ready), Route("/metrics", metrics),
+            Mount("/", app=acceptor.instructions),
+        ],
+        lifespan=lifespan,
+    )  # fmt: skip
+
+
+async def run(config: AcceptorConfig) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    import uvicorn  # noqa: PLC0415 - the writer and the shipper do not need it
+
+    acceptor = Acceptor(config, SystemClock())
+    app = create_app(acceptor)
+    settings = uvicorn_config(
+        app, host=config.host, port=config.port, context=acceptor.context, lifespan="on", interface="asgi3"
+    )
+    await uvicorn.Server(settings).serve()

@@ -1,0 +1,139 @@
+"""Micro-batches: bounded by size and by time, adaptive below both (BAT-01, BAT-03, BAT-10).
+
+Rules:
+
+* a batch is handed over when ``batch_size_max`` items wait, or when the first has waited ``flush_ms_max``, whichever
+  comes first; when nothing is under way and the last batch was a single item, it is handed over at once, so an idle
+  system never waits;
+* one batch is handled at a time; what comes meanwhile is the next batch;
+* the queue is bounded: a further item is refused with ``OVERLOADED`` at once, nobody waits for a place;
+* an item's caller gets its own result, after its batch is done: never an acknowledgement before the commit (REC-07).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from contracts.errors import CannotEvaluate
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass
+class BatchStatistics:
+    """What the metrics show: sizes, waits and bound hits."""
+
+    batches: int = 0
+    items: int = 0
+    size_hits: int = 0
+    time_hits: int = 0
+    refused: int = 0
+    wait_s_sum: float = 0.0
+    depth_max: int = 0
+
+
+@dataclass(slots=True)
+class _Waiting(Generic[Item, Result]):
+    item: Item
+    since: float
+    future: asyncio.Future[Result] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class MicroBatcher(Generic[Item, Result]):
+    """Collects items, hands batches to ``handle`` (one result or exception per item, in order)."""
+
+    def __init__(
+        self,
+        name: str,
+        handle: Callable[[list[Item]], Awaitable[list[Result | BaseException]]],
+        *,
+        batch_size_max: int,
+        flush_ms_max: int,
+        queue_max: int,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self.batch_size_max = batch_size_max
+        self.flush_ms_max = flush_ms_max
+        self.queue_max = queue_max
+        self.statistics = BatchStatistics()
+        self._handle = handle
+        self._monotonic = monotonic
+        self._waiting: deque[_Waiting[Item, Result]] = deque()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._last_size = 0
+
+    async def submit(self, item: Item) -> Result:
+        """The item's result, once its batch is done. Raises ``OVERLOADED``, or what the handler gave for it."""
+        if len(self._waiting) >= self.queue_max:
+            self.statistics.refused += 1
+            raise CannotEvaluate("OVERLOADED", f"{self.name}: {self.queue_max} items wait")
+        waiting: _Waiting[Item, Result] = _Waiting(item, self._monotonic())
+        self._waiting.append(waiting)
+        self.statistics.depth_max = max(self.statistics.depth_max, len(self._waiting))
+        self._wake.set()
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        return await waiting.future
+
+    @property
+    def depth(self) -> int:
+        """How many items wait."""
+        return len(self._waiting)
+
+    async def close(self) -> None:
+        """Let what waits finish."""
+        while self._waiting and self._task is not None and not self._task.done():
+            await asyncio.sleep(0.005)
+
+    async def _run(self) -> None:
+        while self._waiting:
+            await self._linger()
+            batch = [self._waiting.popleft() for _ in range(min(self.batch_size_max, len(self._waiting)))]
+            self._last_size = len(batch)
+            self._count(batch)
+            await self._hand_over(batch)
+
+    async def _linger(self) -> None:
+        """Wait for more only under load, never past the bound of the first item."""
+        if self._last_size <= 1:
+            return
+        while len(self._waiting) < self.batch_size_max:
+            left = self._waiting[0].since + self.flush_ms_max / 1000 - self._monotonic()
+            if left <= 0:
+                self.statistics.time_hits += 1
+                return
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(left):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+        self.statistics.size_hits += 1
+
+    def _count(self, batch: list[_Waiting[Item, Result]]) -> None:
+        self.statistics.batches += 1
+        self.statistics.items += len(batch)
+        now = self._monotonic()
+        self.statistics.wait_s_sum += sum(now - waiting.since for waiting in batch)
+
+    async def _hand_over(self, batch: list[_Waiting[Item, Result]]) -> None:
+        try:
+            results = await self._handle([waiting.item for waiting in batch])
+            assert len(results) == len(batch), f"{self.name}: another number of results"
+        except Exception as error:
+            results = [error] * len(batch)
+        for waiting, result in zip(batch, results, strict=True):
+            if waiting.future.done():
+                continue
+            if isinstance(result, BaseException):
+                waiting.future.set_exception(result)
+            else:
+                waiting.future.set_result(result)

@@ -1,0 +1,1 @@
+"""Stations 5 to 7: claim, dispatch, outcome; and recovery, which asks the rail before anything is sent again."""

@@ -1,0 +1,221 @@
+"""Claim, decide again where the release moved on, record DISPATCHING, send under a permit, record the outcome.
+
+Rules:
+
+* OUT-06, OUT-07: one transaction claims, leases and writes the DISPATCHING attempts; it is committed before a byte
+  leaves, and no lock is held over the network (OUT-16);
+* a payment that was decided under an older release is decided again before its permit; a deny is VOIDED;
+* BAT-05: what is in flight is bounded by the manifest; the claim takes only what there is room for;
+* OUT-11: what is in doubt is written by nobody but recovery; the lease stays and recovery is told at once;
+* BAT-02: a batch older than the manifest's ``age_ms_max`` since its claim is not sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+
+from contracts.errors import SymphonyError
+from contracts.times import Clock, rfc3339
+from rails.sdk import AdapterClient, Outcome, SubmitItem, SubmitResult
+from sidecar.active import ActiveRelease
+from sidecar.dispatch.outcomes import Retry, Written, of_submit
+from sidecar.dispatch.work import PermitMaker, Work, attempt_rows
+from sidecar.failpoints import failpoint
+from sidecar.intake.rows import Frame
+from sidecar.policy.engine import decide
+from sidecar.store import LeaseLost, StoreConflict, StoreUnavailable, WriterStore
+from sidecar.store.store import EXECUTOR, Transaction
+
+POLL_S = 0.25
+"""How often due payments are looked for without a wake-up (OUT-14: 250 to 1000 ms)."""
+UNAVAILABLE_PAUSE_S = 0.5
+_LOG = logging.getLogger("symphony.dispatch")
+
+
+class Dispatcher:
+    """Stations 5 to 7 of one writer. ``in_doubt`` collects what recovery must ask about."""
+
+    def __init__(
+        self, store: WriterStore, adapter: AdapterClient, permits: PermitMaker, *,
+        active: Callable[[], ActiveRelease | None], service: str, worker: str, clock: Clock,
+    ) -> None:  # fmt: skip
+        self.in_doubt: set[str] = set()
+        self.in_flight = 0
+        self.wake = asyncio.Event()
+        self._store = store
+        self._adapter = adapter
+        self._permits = permits
+        self._active = active
+        self._service = service
+        self._worker = worker
+        self._clock = clock
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Work until ``stop``; ``Fenced`` comes out of here and ends the process."""
+        while not self._stopping:
+            active = self._active()
+            room = 0 if active is None else active.settings["in_flight"]["worker_max"] - self.in_flight
+            claimed = await self._claim_some(active, room) if active is not None and room > 0 else 0
+            if not claimed:
+                await self._sleep()
+
+    async def stop(self, timeout_s: float) -> None:
+        """Claim nothing more, and let what is in flight end within the bound; the rest is recovery's."""
+        self._stopping = True
+        self.wake.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout_s)
+
+    async def _sleep(self) -> None:
+        self.wake.clear()
+        try:
+            async with asyncio.timeout(POLL_S):
+                await self.wake.wait()
+        except TimeoutError:
+            return
+
+    async def _claim_some(self, active: ActiveRelease, room: int) -> int:
+        try:
+            claimed, to_send = await self._claim(active, room)
+        except (StoreUnavailable, StoreConflict) as error:
+            _LOG.warning("claim: %s", error)
+            await asyncio.sleep(UNAVAILABLE_PAUSE_S)
+            return 0
+        failpoint("dispatch.claimed")
+        if to_send:
+            self.in_flight += len(to_send)
+            task = asyncio.create_task(self._dispatch(to_send, active))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return claimed
+
+    async def _claim(self, active: ActiveRelease, room: int) -> tuple[int, list[Work]]:
+        settings = active.settings
+        limit = min(room, settings["batching"]["dispatch"]["batch_size_max"])
+        async with self._store.transaction(EXECUTOR) as transaction:
+            rows = await transaction.rows(
+                "claim_outbox_batch", self._store.stream, self._store.epoch, self._worker, limit,
+                settings["in_flight"]["participant_max"], settings["batch_money"]["value_minor_max"], settings["lease_ms"],
+            )  # fmt: skip
+            work = [_work(row) for row in rows]
+            voided = await self._decide_again(transaction, work, active)
+            to_send = [one for one in work if one.outbox_id not in voided]
+            await self._write_dispatching(transaction, to_send, active)
+            if voided:
+                refused = [(one, Written("VOIDED", "policy", voided[one.outbox_id])) for one in work if one.outbox_id in voided]
+                await self.write_outcomes(transaction, refused, active)
+        return len(work), to_send
+
+    async def _write_dispatching(self, transaction: Transaction, work: list[Work], active: ActiveRelease) -> None:
+        if not work:
+            return
+        made = attempt_rows(
+            [(one, Written("DISPATCHING")) for one in work], first_seq=self._store.next_seq, now=self._clock.now(),
+            frame=self._frame(active), epoch=self._store.epoch, worker=self._worker,
+        )  # fmt: skip
+        await transaction.numbered("record_dispatching", orjson.dumps(made.rows).decode(), evidence=made.evidence)
+
+    async def _decide_again(self, transaction: Transaction, work: list[Work], active: ActiveRelease) -> dict[str, str]:
+        """Reason codes by payment of what the active release denies; only what an older one decided is asked."""
+        old = [one for one in work if one.policy_version != active.release.number]
+        if not old:
+            return {}
+        inputs = dict(await transaction.rows("decision_input", [one.outbox_id for one in old]))
+        now = rfc3339(self._clock.now())
+        voided, items, asked = {}, [], []
+        for one in old:
+            frozen = next((value for key, value in inputs.items() if str(key) == one.outbox_id), None)
+            if frozen is None:
+                voided[one.outbox_id] = "POLICY_VOIDED"
+                continue
+            document = orjson.loads(frozen)
+            items.append({**document, "release_number": active.release.number, "decision_time": now})
+            asked.append(one)
+        deadline_ms = active.settings["intake"]["decision_timeout_ms"]
+        for one, item, decision in zip(asked, items, decide(active.engine, items, deadline_ms=deadline_ms), strict=True):
+            fixed = active.governed.refusal(one.participant_id, item["instruction"])
+            if fixed is not None or not decision.allow:
+                voided[one.outbox_id] = "POLICY_VOIDED"
+        return voided
+
+    async def _dispatch(self, work: list[Work], active: ActiveRelease) -> None:
+        started = self._clock.now()
+        try:
+            results = await self._send(work, active)
+            failpoint("dispatch.answered")
+            retry = Retry(**active.settings["retry"])
+            written = [(one, of_submit(result, one.attempt_no, retry)) for one, result in zip(work, results, strict=True)]
+            self.in_doubt.update(one.outbox_id for one, outcome in written if outcome is None)
+            await self.complete([(one, outcome) for one, outcome in written if outcome is not None], active, started)
+        except Exception:
+            _LOG.exception("a batch failed on its way; recovery will ask the rail")
+            self.in_doubt.update(one.outbox_id for one in work)
+        finally:
+            self.in_flight -= len(work)
+            self.wake.set()
+
+    async def _send(self, work: list[Work], active: ActiveRelease) -> list[SubmitResult]:
+        now = self._clock.now()
+        too_old = now - timedelta(milliseconds=active.settings["batch_money"]["age_ms_max"])
+        if min(one.claimed_at for one in work) < too_old:
+            return [SubmitResult(outcome=Outcome.SURELY_NOT_SENT, code="RAIL_UNREACHABLE", detail="batch too old")] * len(work)
+        permits = self._permits.make(work, "post", active.release, now, [one.attempt_no for one in work])
+        items = [
+            SubmitItem(instruction_id=one.outbox_id, body=one.body, permit=permit)
+            for one, permit in zip(work, permits, strict=True)
+        ]
+        call = asyncio.create_task(self._adapter.submit(items, timeout_ms=active.settings["rail"]["submit_timeout_ms"]))
+        await asyncio.sleep(0)
+        failpoint("dispatch.sent")
+        return await call
+
+    async def complete(self, items: list[tuple[Work, Written]], active: ActiveRelease, started_at: datetime | None = None) -> None:
+        """Write outcomes in one transaction; where a lease is lost or a terminal stands, one by one (BAT-04)."""
+        if not items:
+            return
+        try:
+            async with self._store.transaction(EXECUTOR) as transaction:
+                await self.write_outcomes(transaction, items, active, started_at)
+        except (LeaseLost, StoreConflict) as error:
+            if len(items) == 1:
+                _LOG.warning("the outcome of %s is not ours to write: %s", items[0][0].outbox_id, error)
+                return
+            for item in items:
+                await self.complete([item], active, started_at)
+        except SymphonyError as error:
+            _LOG.warning("outcomes: %s", error)
+            self.in_doubt.update(work.outbox_id for work, _ in items)
+
+    async def write_outcomes(
+        self, transaction: Transaction, items: list[tuple[Work, Written]], active: ActiveRelease, started_at: datetime | None = None
+    ) -> None:
+        """Outcome rows with their evidence, in an open transaction."""
+        made = attempt_rows(
+            items, first_seq=self._store.next_seq + self._store.pending_numbers, now=self._clock.now(),
+            frame=self._frame(active), epoch=self._store.epoch, worker=self._worker,
+            started_at=started_at,
+        )  # fmt: skip
+        await transaction.numbered("complete_outbox_attempts", orjson.dumps(made.rows).decode(), evidence=made.evidence)
+
+    def _frame(self, active: ActiveRelease) -> Frame:
+        return Frame(
+            active.release.environment, self._service, self._store.stream, active.settings["rail"]["name"],
+            active.release.number, active.release.policy_digest,
+        )  # fmt: skip
+
+
+def _work(row: tuple[Any, ...]) -> Work:
+    (outbox_id, participant, sequence, _key, rail, payload, attempt_no, _attestation, leaf, version, token, at, _waited) = row
+    return Work(
+        outbox_id=str(outbox_id), participant_id=participant, sequence_id=sequence, rail=rail, body=payload.encode(),
+        posting=payload, attempt_no=attempt_no, attestation_leaf_hash=bytes(leaf), policy_version=version,
+        lease_token=str(token), claimed_at=at,
+    )  # fmt: skip

@@ -1,0 +1,167 @@
+"""How the writer follows releases: refresh, activate as one, keep revocations durably, report to the fleet view.
+
+Any failure keeps the old release running; the refusal goes to the control plane and into evidence. A lease or a release
+that has run out stops intake and dispatch (fail closed).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psycopg
+
+from contracts.errors import CannotEvaluate, NotTrusted, SymphonyError
+from contracts.keys import key_id_of, load_private_key
+from contracts.named_sql import queries
+from contracts.release import HttpsSource, ReleaseFollower, VerifiedRelease
+from contracts.times import Clock
+from contracts.tls import client_context
+from sidecar import invariants
+from sidecar.active import ActiveRelease
+from sidecar.config import WriterConfig
+from sidecar.policy.engine import WasmEngine
+
+REPORT_TIMEOUT_S = 5
+_LOG = logging.getLogger("symphony.following")
+
+OnActive = Callable[[ActiveRelease], Awaitable[None]]
+OnRefused = Callable[[int, str], Awaitable[None]]
+
+
+class DatabaseRecord:
+    """The highest release ever accepted, in the sidecar's database (``contracts.release.AcceptedRecord``)."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._sql = queries("sidecar.store")
+
+    def highest(self) -> tuple[int, str] | None:
+        """See ``AcceptedRecord``."""
+        rows = self._call("highest_release")
+        return None if not rows or rows[0][0] is None else (rows[0][0], rows[0][1])
+
+    def accept(self, number: int, metadata_digest: str) -> None:
+        """See ``AcceptedRecord``."""
+        self._call("accept_release", number, metadata_digest)
+
+    def _call(self, name: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        try:
+            with psycopg.connect(self._url, connect_timeout=5) as connection:
+                connection.execute("SET LOCAL ROLE symphony_executor")
+                return connection.execute(self._sql[name], parameters).fetchall()
+        except psycopg.Error as error:
+            if error.sqlstate == "SY002":
+                raise NotTrusted("RELEASE_ROLLBACK", str(error)) from error
+            raise CannotEvaluate("STORE_UNAVAILABLE", type(error).__name__) from error
+
+
+class Following:
+    """One writer's release: ``active`` is what everything else asks for."""
+
+    def __init__(self, config: WriterConfig, clock: Clock, *, on_active: OnActive, on_refused: OnRefused) -> None:
+        tls = config.release
+        context = client_context(Path(tls.certificate), Path(tls.key), Path(tls.ca))
+        self._config = config
+        self._clock = clock
+        self._on_active = on_active
+        self._on_refused = on_refused
+        self._active: ActiveRelease | None = None
+        self._reported_refusal: tuple[int, str] | None = None
+        self._context: ssl.SSLContext = context
+        self._follower = ReleaseFollower(
+            environment=config.environment, service=config.service, folder=Path(tls.folder),
+            root_bytes=_read(Path(tls.root)), source=HttpsSource(tls.url, context),
+            record=DatabaseRecord(config.database_url), clock=clock, minimum_number=tls.minimum_number,
+            self_test=self._self_test,
+        )  # fmt: skip
+
+    def active(self) -> ActiveRelease | None:
+        """The release in force, or ``None`` while none is, or when it or its lease has run out."""
+        if self._active is None:
+            return None
+        try:
+            self._active.release.check_live(self._clock.now())
+        except NotTrusted:
+            return None
+        return self._active
+
+    async def start(self) -> None:
+        """Take up the release already held, verified again offline."""
+        try:
+            held = await asyncio.to_thread(self._follower.start)
+        except SymphonyError as error:
+            _LOG.error("the held release does not hold: %s", error)
+            return
+        if held is not None:
+            await self._activate(held)
+
+    async def run(self) -> None:
+        """Refresh until cancelled."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(self._config.release.poll_ms / 1000)
+
+    async def refresh(self) -> None:
+        """One round: refresh, activate or renew, report."""
+        try:
+            await asyncio.to_thread(self._follower.refresh)
+        except SymphonyError as error:
+            _LOG.warning("refresh: %s", error)
+        release = self._follower.active
+        if release is None:
+            self._active = None
+        elif self._active is None or self._active.release.number != release.number:
+            await self._activate(release)
+        else:
+            self._active.renewed(release)
+        refused = self._follower.refused
+        if refused != self._reported_refusal:
+            self._reported_refusal = refused
+            if refused is not None:
+                await self._on_refused(*refused)
+        await self._report()
+
+    async def _activate(self, release: VerifiedRelease) -> None:
+        active = ActiveRelease(release)
+        await self._on_active(active)
+        self._active = active
+        _LOG.info("release %d is active, policy %s", release.number, release.policy_digest[:16])
+
+    def _self_test(self, release: VerifiedRelease) -> None:
+        """Rule 15: the engine compiles and answers; our permit key is of the release; our own invariants hold here."""
+        WasmEngine(release.policy_wasm, {"environment": release.environment_data})
+        mine = key_id_of(load_private_key(Path(self._config.permit_key)))
+        if not any(key["key_id"] == mine for key in release.environment_data["permit_keys"]):
+            raise NotTrusted("RELEASE_MANIFEST", "this sidecar's permit key is not one of the release")
+        invariants.check(self._config.database_url)
+
+    async def _report(self) -> None:
+        """Say what runs here; a control plane that is down is not our trouble."""
+        if self._config.fleet_url is None:
+            return
+        release = self._active.release if self._active else None
+        refused = self._follower.refused
+        body = {
+            "environment": self._config.environment, "service": self._config.service, "instance": self._config.instance,
+            "active": {"number": release.number, "metadata_digest": release.metadata_digest} if release else None,
+            "refused": {"number": refused[0], "code": refused[1]} if refused else None,
+            "ready": self.active() is not None, "mode": "enforced",
+        }  # fmt: skip
+        timeout = aiohttp.ClientTimeout(total=REPORT_TIMEOUT_S)
+        with suppress(aiohttp.ClientError, TimeoutError, OSError):
+            async with aiohttp.ClientSession(timeout=timeout) as session:
+                await session.post(self._config.fleet_url, json=body, ssl=self._context)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CannotEvaluate("CONFIGURATION", f"no pinned root at {path}: {error}") from error

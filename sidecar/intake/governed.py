@@ -1,0 +1,45 @@
+"""Fixed code, not only Rego: who may speak for whom, and the caps of a payment (design section 3, stations 2 and 4).
+
+Held by the acceptor before it decides, and by the writer again against the release, on its own:
+
+* the instructing agent is one that the release assigns to the participant, else ``AGENT_MISMATCH``;
+* the instructed agent is one that the release knows (or any, in a sandbox with wildcards), else ``NOT_ALLOWED_AGENT``;
+* a cap stands for the currency and the amount is within it, else ``CAP_PAYMENT_VALUE``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from contracts.caps import ANY, cap_of
+
+
+class Governed:
+    """The release's participants, agents and caps, by id."""
+
+    def __init__(self, environment_data: dict[str, Any]) -> None:
+        self._environment = environment_data
+        self._participants = {entry["id"]: entry for entry in environment_data["participants"]}
+        self._speaks = {entry["id"]: frozenset(entry["agents"]) for entry in environment_data["participants"]}
+        self._agents = frozenset(environment_data["agents"])
+        self._any_agent = bool(environment_data["wildcards"]["agents"]) and environment_data["environment"] == "sandbox"
+
+    def speaks_for(self, participant_id: str, agent: str) -> bool:
+        """Whether the release assigns the agent to the participant."""
+        agents = self._speaks.get(participant_id, frozenset())
+        return agent in agents or (ANY in agents and self._any_agent)
+
+    def caps(self, participant_id: str, currency: str) -> dict[str, int] | None:
+        """The cap that stands (``contracts.caps``), or ``None``, which is a refusal."""
+        participant = self._participants.get(participant_id)
+        return None if participant is None else cap_of(self._environment, participant, currency)
+
+    def refusal(self, participant_id: str, instruction: dict[str, Any]) -> str | None:
+        """The reason code that fixed code gives against an instruction, or ``None``."""
+        if not self.speaks_for(participant_id, instruction["instructing_agent"]):
+            return "AGENT_MISMATCH"
+        if instruction["instructed_agent"] not in self._agents and not self._any_agent:
+            return "NOT_ALLOWED_AGENT"
+        caps = self.caps(participant_id, instruction["currency"])
+        over = caps is None or instruction["amount_minor"] > caps["payment_minor_max"]
+        return "CAP_PAYMENT_VALUE" if over else None

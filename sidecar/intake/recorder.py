@@ -1,0 +1,157 @@
+"""The writer's station 4: check, judge, record, one commit per micro-batch (REC-01, REC-03, REC-07).
+
+An answer leaves only after the commit. A batch that a unique key refuses is recorded again one message at a time, so
+one bad item never fails the others (BAT-04).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from contracts.errors import CannotEvaluate, SymphonyError
+from contracts.times import Clock, rfc3339
+from sidecar.active import ActiveRelease
+from sidecar.attestation import Rejected, Verified
+from sidecar.failpoints import failpoint
+from sidecar.intake import rows
+from sidecar.intake.handover import Answer, Entry, HandedMessage
+from sidecar.intake.verdict import Checked, Judged, Known, judge, split
+from sidecar.store import StoreConflict, WriterStore
+from sidecar.store.store import INGEST
+
+
+class Recorder:
+    """Records handed messages under the active release."""
+
+    def __init__(
+        self, store: WriterStore, *, active: Callable[[], ActiveRelease | None], service: str, clock: Clock,
+        wake: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._active = active
+        self._service = service
+        self._clock = clock
+        self._wake = wake
+
+    async def record(self, messages: list[HandedMessage]) -> list[Answer | BaseException]:
+        """One answer per message, after its commit; a ``SymphonyError`` where nothing was recorded."""
+        active = self._active()
+        if active is None:
+            return [CannotEvaluate("NO_ACTIVE_RELEASE")] * len(messages)
+        answers: list[Answer | BaseException] = [CannotEvaluate("RELEASE_CHANGED")] * len(messages)
+        now = self._clock.now()
+        waiting = [n for n, m in enumerate(messages) if m.release_number == active.release.number and _intact(m)]
+        checked = {n: self._check(messages[n], active, now) for n in waiting}
+        while waiting:
+            first, later = split([checked[n] for n in waiting])
+            together = [waiting[index] for index in first]
+            for n, answer in zip(together, await self._record([checked[n] for n in together], active), strict=True):
+                answers[n] = answer
+            waiting = [waiting[index] for index in later]
+        return answers
+
+    def _check(self, message: HandedMessage, active: ActiveRelease, now: datetime) -> Checked:
+        """The writer's own finding about the caller; the acceptor's word is taken for nothing but a refusal."""
+        key = message.idempotency_key or ""
+        if message.token is None or message.certificate_der is None or not key:
+            code = message.rejected_code or "TOKEN_MISSING"
+            return Checked(message, Rejected(code=code, detail=message.rejected_detail, body_sha256=message.body_sha256))
+        identity: Verified | Rejected = active.attestor.recheck(
+            message.token, message.certificate_der, revocations=active.revocations, now=now,
+            body_sha256=message.body_sha256, idempotency_key=key,
+        )  # fmt: skip
+        return Checked(message, identity)
+
+    async def _record(self, batch: list[Checked], active: ActiveRelease) -> list[Answer | BaseException]:
+        try:
+            return list(await self._commit(batch, active))
+        except StoreConflict as error:
+            if len(batch) == 1:
+                return [CannotEvaluate("STORE_UNAVAILABLE", str(error))]
+            singly: list[Answer | BaseException] = []
+            for one in batch:
+                singly += await self._record([one], active)
+            return singly
+        except SymphonyError as error:
+            return [error] * len(batch)
+
+    async def _commit(self, batch: list[Checked], active: ActiveRelease) -> list[Answer]:
+        frame = rows.Frame(
+            active.release.environment, self._service, self._store.stream, active.settings["rail"]["name"],
+            active.release.number, active.release.policy_digest,
+        )  # fmt: skip
+        async with self._store.transaction(INGEST) as transaction:
+            known_json = await transaction.value(
+                "judge_batch", self._store.stream, self._store.epoch, active.settings["timezone"], *_questions(batch)
+            )
+            judged = judge(batch, Known.of(known_json), active.governed)
+            made = rows.build(
+                judged, first_seq=self._store.next_seq, recorded_at=rfc3339(self._clock.now()), frame=frame
+            )
+            await transaction.value(
+                "record_batch", self._store.stream, self._store.epoch, self._store.next_seq, known_json["day"],
+                orjson.dumps(made.attestations).decode(), made.evidence, orjson.dumps(made.instructions).decode(),
+                made.raw, made.inputs, made.salts,
+            )  # fmt: skip
+            self._store.taken(len(made.evidence))
+            failpoint("record.before_commit")
+        if any(row["decision"] == "ALLOW" for row in made.instructions):
+            self._wake()
+        return [_answer(n, one, made, frame) for n, one in enumerate(judged)]
+
+
+def _intact(message: HandedMessage) -> bool:
+    """Whether the digest of the raw bytes holds here too; what does not is not recorded under it."""
+    return hashlib.sha256(message.raw).hexdigest() == message.body_sha256
+
+
+def _questions(batch: list[Checked]) -> tuple[str, str]:
+    messages, instructions = [], []
+    for n, checked in enumerate(batch):
+        identity = checked.identity
+        messages.append({
+            "n": n, "jti_hash": identity.jti_hash, "jti_day": identity.token_day.isoformat() if identity.token_day else None,
+            "certificate": identity.certificate_sha256, "token_key": identity.jwt_kid,
+            "participant": identity.participant_id, "key": identity.idempotency_key,
+        })  # fmt: skip
+        if identity.participant_id is None:
+            continue
+        for i, item in enumerate(checked.message.items):
+            if item.instruction is not None:
+                instructions.append({
+                    "n": n, "i": i, "business_key": item.instruction["business_key"],
+                    "participant": identity.participant_id, "currency": item.instruction["currency"],
+                })  # fmt: skip
+    return orjson.dumps(messages).decode(), orjson.dumps(instructions).decode()
+
+
+def _answer(n: int, judged: Judged, made: rows.Rows, frame: rows.Frame) -> Answer:
+    message, attestation = judged.checked.message, made.attestations[n]
+    answer = Answer(
+        attestation_id=attestation["attestation_id"], received_at=message.received_at, release_number=frame.release_number,
+        policy_checksum=frame.policy_checksum, rejected_code=judged.reject_code, rejected_detail=judged.reject_detail,
+        message_type=message.message_type, message_id=message.message_id,
+    )  # fmt: skip
+    if judged.reject_code is None and judged.existing:
+        first = judged.existing[0]
+        answer.repeated = True
+        answer.attestation_id, answer.received_at = first["attestation_id"], first["created_at"]
+        answer.release_number, answer.policy_checksum = first["policy_version"], first["policy_checksum"]
+        answer.message_type, answer.message_id = first["message_type"], first["message_id"]
+        answer.entries = [_entry(row, orjson.loads(row["refs"])) for row in judged.existing]
+    else:
+        mine = [row for row in made.instructions if row["message"] == n]
+        answer.entries = [_entry(row, item.item.refs) for row, item in zip(mine, judged.items, strict=True)]
+    return answer
+
+
+def _entry(row: dict[str, Any], refs: dict[str, str | None]) -> Entry:
+    return Entry(
+        instruction_id=row["instruction_id"], tx_index=row["tx_index"], decision=row["decision"],
+        reason_code=row["reason_code"], detail=row["detail"] or "", refs=refs,
+    )  # fmt: skip

@@ -1,0 +1,45 @@
+"""Errors of the store, by what the writer must do.
+
+    StoreUnavailable   answer STORE_UNAVAILABLE, reconnect, try the next thing
+    StoreConflict      a unique key was hit: try the items one by one
+    LeaseLost          somebody else holds the lease: the outcome is not ours to write
+    Fenced             another writer has begun a newer epoch: stop this process
+"""
+
+from __future__ import annotations
+
+import psycopg
+
+from contracts.errors import CannotEvaluate
+
+
+class StoreUnavailable(CannotEvaluate):
+    """The database did not commit in time, or the connection broke: the commit is not known to have happened."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("STORE_UNAVAILABLE", detail)
+
+
+class StoreConflict(Exception):
+    """A unique key refused the batch; nothing of it was written."""
+
+
+class LeaseLost(Exception):
+    """A lease of the batch is not held any more; nothing of the batch was written (OUT-08)."""
+
+
+class Fenced(Exception):
+    """A newer epoch writes this stream; this process must end."""
+
+
+def translated(error: psycopg.Error) -> Exception:
+    """Our error for the database's."""
+    match error.sqlstate:
+        case "SY001":
+            return Fenced(str(error))
+        case "SY003":
+            return LeaseLost(str(error))
+        case "23505":
+            return StoreConflict(str(error))
+        case _:
+            return StoreUnavailable(f"{error.sqlstate}: {type(error).__name__}")

@@ -1,0 +1,215 @@
+"""``python -m sidecar writer --config FILE``: stations 4 to 7 of one shard, and the only one that gives out its numbers.
+
+It begins an epoch, which fences every older writer, takes up the held release, then serves the acceptor on its Unix
+socket: ``record`` (a micro-batch), ``state`` (release, revocations, usage, backlog), ``status`` (one instruction).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+from uuid_utils import uuid7
+
+from contracts import evidence, wire
+from contracts.errors import CannotEvaluate, Refused, SymphonyError
+from contracts.keys import load_private_key
+from contracts.times import Clock, SystemClock, rfc3339
+from rails.sdk import AdapterClient
+from sidecar import failpoints
+from sidecar.active import ActiveRelease
+from sidecar.batching import MicroBatcher
+from sidecar.config import WriterConfig
+from sidecar.dispatch.dispatcher import Dispatcher
+from sidecar.dispatch.recovery import Recovery
+from sidecar.dispatch.work import PermitMaker
+from sidecar.following import Following
+from sidecar.intake.handover import Answer, HandedMessage, Handover, HandoverAnswer
+from sidecar.intake.recorder import Recorder
+from sidecar.store import WriterStore
+from sidecar.store.store import EXECUTOR, INGEST
+
+INGEST_BATCH_MAX = 200
+INGEST_FLUSH_MS_MAX = 5
+QUEUE_MAX = 5000
+DRAIN_S = 5.0
+STATE_FRESH_S = 0.5
+PURGE_EVERY_S = 60
+PURGE_LIMIT = 10_000
+_LOG = logging.getLogger("symphony.writer")
+
+
+@dataclass(slots=True)
+class _Gauge:
+    """What the acceptor asks for often and the database need not be asked for each time."""
+
+    usage: list[list[Any]]
+    backlog: int
+    at: float
+
+
+class Writer:
+    """One writer process."""
+
+    def __init__(self, config: WriterConfig, clock: Clock) -> None:
+        self._config = config
+        self._clock = clock
+        self._worker = f"{config.instance}:{uuid7()}"
+        self._store = WriterStore(config.database_url, stream=config.stream)
+        self._adapter = AdapterClient(Path(config.adapter_socket))
+        self._following = Following(config, clock, on_active=self._activated, on_refused=self._refused)
+        self._gauge = _Gauge([], 0, 0.0)
+        self._stopped = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT. Raises ``Fenced`` when a newer writer has begun."""
+        numbers = await self._store.begin_epoch()
+        await self._following.start()
+        await self._event("startup", {"epoch": numbers.epoch})
+        permits = PermitMaker(load_private_key(Path(self._config.permit_key)), self._config.instance, numbers.epoch)
+        self._dispatcher = Dispatcher(
+            self._store, self._adapter, permits, active=self._following.active, service=self._config.service,
+            worker=self._worker, clock=self._clock,
+        )  # fmt: skip
+        recovery = Recovery(
+            self._store, self._adapter, permits, self._dispatcher, active=self._following.active, worker=self._worker,
+            clock=self._clock,
+        )  # fmt: skip
+        self._recorder = Recorder(
+            self._store, active=self._following.active, service=self._config.service, clock=self._clock,
+            wake=self._dispatcher.wake.set,
+        )  # fmt: skip
+        self._batcher: MicroBatcher[HandedMessage, Answer] = MicroBatcher(
+            "ingest", self._recorder.record, batch_size_max=INGEST_BATCH_MAX, flush_ms_max=INGEST_FLUSH_MS_MAX, queue_max=QUEUE_MAX
+        )
+        server = await wire.serve(Path(self._config.socket), self._handle)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stopped.set)
+        _LOG.info("epoch %d, next number %d", numbers.epoch, numbers.next_seq)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(work)
+                    for work in (self._following.run(), self._dispatcher.run(), recovery.run(), self._upkeep())
+                ]
+                await self._stopped.wait()
+                server.close()
+                await self._batcher.close()
+                await self._dispatcher.stop(DRAIN_S)
+                for task in tasks:
+                    task.cancel()
+        finally:
+            server.close()
+            await self._adapter.close()
+            await self._store.close()
+
+    async def _handle(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        match method:
+            case "record":
+                return await self._record(msgspec.convert(params, Handover))
+            case "state":
+                return await self._state(int(params.get("revocations_version", 0)))
+            case "status":
+                return {"instruction": await self._status(str(params["instruction_id"]), str(params["participant_id"]))}
+            case "rejects":
+                await self._event("rejects", dict(params["aggregate"]))
+                return {}
+        raise Refused("REQUEST_INVALID", f"the writer has no method {method[:32]!r}")
+
+    async def _record(self, handover: Handover) -> dict[str, Any]:
+        await self._refuse_over_backlog()
+        answers = await asyncio.gather(*map(self._batcher.submit, handover.messages), return_exceptions=True)
+        out: list[Answer | str] = [answer if isinstance(answer, Answer) else _code(answer) for answer in answers]
+        built: dict[str, Any] = msgspec.to_builtins(HandoverAnswer(answers=out))
+        return built
+
+    async def _refuse_over_backlog(self) -> None:
+        active = self._following.active()
+        if active is not None and (await self._measured(active)).backlog > active.settings["evidence"]["backlog_max"]:
+            raise CannotEvaluate("EVIDENCE_BACKLOG")
+
+    async def _state(self, revocations_version: int) -> dict[str, Any]:
+        """What the acceptor decides with, and how old it is."""
+        active = self._following.active()
+        if active is None:
+            return {"release": None}
+        release, gauge = active.release, await self._measured(active)
+        return {
+            "release": {"number": release.number, "metadata_digest": release.metadata_digest},
+            "fetched_at": rfc3339(release.fetched_at),
+            "lease_expires_at": rfc3339(release.lease_expires_at),
+            "revocations_version": release.revocations_version,
+            "revocations": release.revocations if revocations_version != release.revocations_version else None,
+            "usage": gauge.usage,
+            "backlog": gauge.backlog,
+            "as_of": rfc3339(self._clock.now()),
+        }
+
+    async def _measured(self, active: ActiveRelease) -> _Gauge:
+        if time.monotonic() - self._gauge.at > STATE_FRESH_S:
+            async with self._store.transaction(EXECUTOR) as transaction:
+                backlog = await transaction.value("evidence_backlog", self._store.stream)
+            async with self._store.transaction(INGEST) as transaction:
+                usage = await transaction.rows("usage_today", active.settings["timezone"])
+            self._gauge = _Gauge([list(row) for row in usage], int(backlog or 0), time.monotonic())
+        return self._gauge
+
+    async def _status(self, instruction_id: str, participant_id: str) -> dict[str, Any] | None:
+        async with self._store.transaction(INGEST) as transaction:
+            found = await transaction.value("instruction_status", instruction_id, participant_id)
+        return found if isinstance(found, dict) else None
+
+    async def _activated(self, active: ActiveRelease) -> None:
+        """Before a release is in force here: its revocations are durable, and its activation is evidence."""
+        release = active.release
+        async with self._store.transaction(EXECUTOR) as transaction:
+            await transaction.value(
+                "add_revocations", release.revocations_version, orjson.dumps(release.revocations).decode()
+            )
+        fields = {"number": release.number, "metadata_digest": release.metadata_digest, "policy_digest": release.policy_digest}
+        await self._event("release_activated", fields)
+
+    async def _refused(self, number: int, code: str) -> None:
+        await self._event("release_refused", {"number": number, "reason_code": code})
+
+    async def _event(self, kind: str, fields: dict[str, Any]) -> None:
+        """One evidence record that rides on no payment row."""
+        async with self._store.transaction(EXECUTOR) as transaction:
+            body = evidence.record(
+                kind, environment=self._config.environment, service=self._config.service, stream=self._store.stream,
+                seq=self._store.next_seq, recorded_at=rfc3339(self._clock.now()), **fields,
+            )  # fmt: skip
+            row = {
+                "n": 0, "event_id": str(uuid7()), "event_type": kind.upper(), "source": "sidecar",
+                "canonical_fields": orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode(),
+            }  # fmt: skip
+            await transaction.numbered("record_events", orjson.dumps([row]).decode(), evidence=[body])
+
+    async def _upkeep(self) -> None:
+        while True:
+            await asyncio.sleep(PURGE_EVERY_S)
+            try:
+                async with self._store.transaction(EXECUTOR) as transaction:
+                    await transaction.value("purge_seen_jti", PURGE_LIMIT)
+            except SymphonyError as error:
+                _LOG.warning("upkeep: %s", error)
+
+
+def _code(error: BaseException) -> str:
+    if isinstance(error, SymphonyError):
+        return error.code
+    _LOG.error("a message failed", exc_info=error)
+    return "INTERNAL"
+
+
+async def run(config: WriterConfig) -> None:
+    """Arm the failpoints, if any, and run a writer."""
+    failpoints.arm(Path(config.failpoints) if config.failpoints else None, environment=config.environment)
+    await Writer(config, SystemClock()).run()
