@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from contracts.errors import Refused
-from contracts.problem import problem_of
+from contracts.problem import CONTENT_TYPE, problem_of
 from controlplane.api.http import bytes_answer, json_answer, read_object
 from controlplane.context import Context
 from controlplane.evidence import checkpoints, intake, log, own
@@ -79,7 +79,8 @@ def _with(handler: Callable[[Context, Request], Awaitable[Response]], context: C
 
 def _gap(gap: intake.BatchGap) -> Response:
     status, body = problem_of(gap)
-    return json_answer(orjson.loads(body) | {"last_seq": gap.last_seq}, status)
+    content = orjson.dumps(orjson.loads(body) | {"last_seq": gap.last_seq})
+    return Response(content, status, media_type=CONTENT_TYPE)
 
 
 async def _checkpoint(context: Context, _request: Request) -> Response:
