@@ -23,7 +23,7 @@ from rails.iso20022.elements import Children, children, text_at, text_of
 _BIC: Final = re.compile(r"[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?")
 _LEI: Final = re.compile(r"[A-Z0-9]{18}[0-9]{2}")
 _KINDS: Final = ("bic", "clearing", "lei", "other")
-_HEAD_OFFICE: Final = "XXX"
+_HEAD_OFFICE: Final = "X" * 3
 
 
 @dataclass(frozen=True, slots=True)
