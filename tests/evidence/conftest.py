@@ -11,26 +11,26 @@ from tests.evidence import support
 from tests.support.database import TestPostgres
 
 
+_SIDECARS = [support.Sidecar(f"rail-{number}") for number in range(80)]
+
+
 @pytest.fixture(scope="session")
 def plane(postgres: TestPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[support.Plane]:
-    """One control plane for the session; each test uses streams of its own (``make_sidecar``)."""
+    """One control plane for the session, release 1 published; each test uses a stream of its own (``sidecar``)."""
     with support.running(postgres.new_database("controlplane"), tmp_path_factory.mktemp("plane")) as running:
+        running.publish(1, [support.key_entry(item.name, item.key) for item in _SIDECARS], log_keys=[running.log_key])
         yield running
 
 
-_SIDECARS = [support.Sidecar(f"rail-{number}") for number in range(40)]
-
-
 @pytest.fixture(scope="session")
-def _published(plane: support.Plane) -> Iterator[support.Sidecar]:
-    plane.publish(1, [support.key_entry(item.name, item.key) for item in _SIDECARS], log_keys=[plane.log_key])
+def _unused() -> Iterator[support.Sidecar]:
     return iter(_SIDECARS)
 
 
 @pytest.fixture
-def sidecar(_published: Iterator[support.Sidecar]) -> support.Sidecar:
+def sidecar(_unused: Iterator[support.Sidecar]) -> support.Sidecar:
     """A sidecar that nobody has used yet."""
-    return next(_published)
+    return next(_unused)
 
 
 @pytest.fixture

@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tuf.api.metadata import Metadata, TargetFile, Targets
@@ -26,6 +28,7 @@ from contracts.tls import client_context, server_context, uvicorn_config
 from contracts.times import rfc3339
 from controlplane.app import create_app
 from controlplane.context import Context
+from controlplane.evidence import own
 from controlplane.store import Database
 from controlplane.trust import services as trust_services
 from controlplane.trust.signing import RoleFile
@@ -132,8 +135,12 @@ class Plane:
         raise AssertionError(f"no checkpoint of {size} leaves in {timeout_s} s")
 
     def size(self) -> int:
-        """Leaves of the newest checkpoint."""
-        return int(self.checkpoint(size=0).split("\n")[1])
+        """Leaves of the log, once a checkpoint covers them."""
+        with psycopg.connect(self.database.admin) as connection:
+            row = connection.execute("SELECT size FROM symphony.log_head").fetchone()
+        assert row is not None
+        self.checkpoint(size=int(row[0]))
+        return int(row[0])
 
     def publish(self, number: int, entries: list[dict[str, str]], *, log_keys: list[Ed25519PrivateKey]) -> None:
         """Publish release ``number`` as the officers would, its environment data with these evidence keys."""
@@ -187,6 +194,7 @@ async def _publish_in(context: Context, plane: Plane, number: int, environment_d
             "SELECT symphony.activate_release(%s, %s, %s, %s, %s, %s, %s, %s)",
             (ENVIRONMENT, number, "alice", proposer, b"{}", *trust_services.columns(changed)),
         )
+    await trust_services.log_published(context, changed)
 
 
 def _role(ceremony: Ceremony, number: int, files: dict[str, bytes]) -> bytes:
@@ -211,7 +219,7 @@ def _role(ceremony: Ceremony, number: int, files: dict[str, bytes]) -> bytes:
 
 
 def _context(database: Any, ceremony: Ceremony) -> Context:
-    return Context(
+    context = Context(
         pool=Database(database.writer),
         environment=ENVIRONMENT,
         snapshot_key=ceremony.online("snapshot"),
@@ -219,6 +227,8 @@ def _context(database: Any, ceremony: Ceremony) -> Context:
         log_key=ceremony.online("log"),
         log_origin=ORIGIN,
     )
+    context.log_release_metadata = partial(own.log_release_metadata, context)
+    return context
 
 
 @contextmanager

@@ -99,7 +99,7 @@ def test_a_stranger_an_unlisted_key_and_the_own_stream_are_refused(plane: Plane,
 
 
 def test_one_sidecar_does_not_sign_for_another(plane: Plane, sidecar: Sidecar) -> None:
-    other = Sidecar("rail-39", key=sidecar.key)
+    other = Sidecar("rail-79", key=sidecar.key)
     other.plain(1)
     refused(plane.send(other.seal()), "STREAM_UNKNOWN")
 
