@@ -25,7 +25,8 @@ _CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 
 def documents(root: Path) -> list[Path]:
     """Every Markdown file that git knows or would add."""
-    command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.md"]
+    git = ["git", "-c", "safe.directory=*", "-C", str(root)]
+    command = [*git, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.md"]
     names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0")
     return [root / name for name in sorted(set(names)) if name and (root / name).is_file()]
 

@@ -38,7 +38,8 @@ IDS_WITHOUT_TEST_MAX = 60  # a report with a bound: it only goes down
 @functools.cache
 def listed(*suffixes: str) -> tuple[Path, ...]:
     """Files of the checkout that git knows, by suffix; untracked ones that are not ignored count too."""
-    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    git = ["git", "-c", "safe.directory=*", "-C", str(ROOT)]
+    command = [*git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0")
     paths = [ROOT / name for name in names if name.endswith(suffixes)]
     return tuple(path for path in paths if path.is_file())

@@ -1,0 +1,21 @@
+"""Where the files that are not code lie: migrations, policies, manifests, invariants, examples.
+
+In a checkout beside the packages; from an installed wheel under the environment's ``share/symphony``.
+"""
+
+from __future__ import annotations
+
+import sysconfig
+from pathlib import Path
+
+from contracts.errors import CannotEvaluate
+
+
+def folder(name: str) -> Path:
+    """The folder ``name`` (``migrations``, ``policies`` …); ``CONFIGURATION`` says where it was looked for."""
+    checkout = Path(__file__).resolve().parent.parent
+    installed = Path(sysconfig.get_path("data")) / "share" / "symphony"
+    for base in (checkout, installed):
+        if (base / name).is_dir():
+            return base / name
+    raise CannotEvaluate("CONFIGURATION", f"the folder {name} is neither in {checkout} nor in {installed}")
