@@ -3,6 +3,8 @@
     intake.py      POST /v1/postings, the hot path: permit, release, body, then the batch
     terms.py       what one release permits the ledger: keys, revocations, agents, currencies (pure)
     releases.py    which release a permit may name; following the control plane
+    invariants.py  what must hold in the database before a release activates
+    reporting.py   the ledger's status to the control plane
     batching.py    micro-batches: many requests, one commit
     reading.py     GET /v1/postings, /v1/accounts, /health
     store/         every statement, in named .sql files; what a failed commit means

@@ -14,14 +14,17 @@ import uvloop
 from contracts.errors import SymphonyError
 from contracts.times import SystemClock
 from services.ledger.config import load
-from services.ledger.server import Ledger, follower_of
+from services.ledger.server import Ledger, follower_of, reporter_of
 
 COULD_NOT_START = 3
 
 
 async def _run(path: Path) -> None:
     settings = load(path)
-    ledger = Ledger(settings, follower=follower_of(settings, SystemClock()))
+    clock = SystemClock()
+    ledger = Ledger(
+        settings, follower=follower_of(settings, clock), clock=clock, report=reporter_of(settings, clock)
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ledger.stop)
     await ledger.serve(lambda port: logging.getLogger("symphony.ledger").info("listening on port %d", port))

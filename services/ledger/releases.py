@@ -21,15 +21,15 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from contracts.errors import CannotEvaluate, NotTrusted, Refused, SymphonyError
-from contracts.release.model import VerifiedRelease
+from contracts.release import VerifiedRelease
 from contracts.times import Clock
 from services.ledger.config import FETCH_INTERVAL_MIN_S, GRACE_S
 from services.ledger.terms import Revoked, Terms, terms_of
 
 _LOG = logging.getLogger("symphony.ledger.releases")
 
-Report = Callable[[VerifiedRelease | None, SymphonyError | None], Awaitable[None]]
-"""Told after every look: the release in force and what was wrong with the look, if anything."""
+Report = Callable[[VerifiedRelease | None, tuple[int, str] | None], Awaitable[None]]
+"""Told after every look: the release in force, and the last refusal as (number, reason code)."""
 
 
 class Follower(Protocol):
@@ -38,6 +38,10 @@ class Follower(Protocol):
     @property
     def active(self) -> VerifiedRelease | None:
         """The release in force, with the newest revocations."""
+
+    @property
+    def refused(self) -> tuple[int, str] | None:
+        """The last refusal of a release as (number, reason code)."""
 
     def start(self) -> VerifiedRelease | None:
         """The release already held, verified again without the network."""
@@ -126,14 +130,11 @@ class Following:
             self._window.newer_named.clear()
 
     async def _look(self, call: Callable[[], VerifiedRelease | None]) -> None:
-        problem: SymphonyError | None = None
         try:
             await asyncio.to_thread(call)
         except SymphonyError as error:
-            problem = error
             _LOG.warning("no newer release was taken: %s", error)
-        except Exception as error:  # noqa: BLE001 - logged; the old release stays
-            problem = CannotEvaluate("INTERNAL", type(error).__name__)
+        except Exception:  # noqa: BLE001 - logged; the old release stays
             _LOG.exception("looking for a release failed")
         release = self._follower.active
         if release is not None:
@@ -141,4 +142,4 @@ class Following:
         else:
             self._window.withdraw()
         if self._report is not None:
-            await self._report(release, problem)
+            await self._report(release, self._follower.refused)

@@ -18,13 +18,14 @@ from contracts.errors import CannotEvaluate
 from contracts.release import HttpsSource, PinnedRoot, ReleaseFollower
 from contracts.times import Clock, SystemClock
 from contracts.tls import client_context, server_context, uvicorn_config
-from services.ledger import config
+from services.ledger import config, invariants
 from services.ledger.app import Application
 from services.ledger.batching import Batcher
 from services.ledger.config import Config
 from services.ledger.intake import Callers, Intake
 from services.ledger.reading import Books
 from services.ledger.releases import Follower, Following, ReleaseWindow, Report
+from services.ledger.reporting import FleetReporter
 from services.ledger.store import Database
 from services.ledger.store.postings import Effect, post, seal
 from services.ledger.store.releases import AcceptedReleases
@@ -46,6 +47,20 @@ def follower_of(settings: Config, clock: Clock) -> Follower:
         source=HttpsSource(source.url, client_context(source.certificate, source.key, source.ca)),
         record=AcceptedReleases(settings.database_url),
         clock=clock,
+        self_test=lambda _: _hold(settings.database_url),
+    )
+
+
+def _hold(database_url: str) -> None:
+    invariants.check(database_url)
+
+
+def reporter_of(settings: Config, clock: Clock) -> FleetReporter:
+    """Reports to the control plane that the releases come from."""
+    source = settings.release
+    context = client_context(source.certificate, source.key, source.ca)
+    return FleetReporter(
+        source.url, context, environment=settings.environment, service=settings.service, clock=clock
     )
 
 

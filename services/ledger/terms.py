@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from contracts.release.model import VerifiedRelease
+from contracts.release import VerifiedRelease
 from contracts.times import parse_rfc3339
 
 

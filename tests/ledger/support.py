@@ -119,6 +119,7 @@ class HandFollower:
         self.published: VerifiedRelease | None = None
         self.error: Exception | None = None
         self.refreshed = 0
+        self.refused: tuple[int, str] | None = None
 
     def start(self) -> VerifiedRelease | None:
         self.active = self.held

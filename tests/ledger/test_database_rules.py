@@ -7,6 +7,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from contracts.errors import CannotEvaluate, NotTrusted
+from services.ledger import invariants
+
 TABLES = {"accounts": "agent", "postings": "rail", "lines": "side", "permit_marks": "epoch", "seals": "epoch",
           "accepted_releases": "number"}  # fmt: skip
 MUTATIONS = ("UPDATE ledger.{} SET {column} = {column}", "DELETE FROM ledger.{}", "TRUNCATE ledger.{}")
@@ -220,3 +223,30 @@ def test_the_record_of_releases_only_rises(writer):
     ):
         assert writer.execute(accept, (number, digest * 64)).fetchone() == (outcome,)
     assert writer.execute("SELECT * FROM ledger.highest_release()").fetchone() == (9, "c" * 64)
+
+
+def test_the_compiled_in_invariants_hold_and_name_what_does_not(database):
+    assert invariants.check(database.writer) == ["INV-006", "INV-008", "INV-010", "INV-014"]
+    for breach, mend, named in (
+        ("ALTER TABLE ledger.lines DISABLE TRIGGER trg_lines_not_truncated",
+         "ALTER TABLE ledger.lines ENABLE TRIGGER ALL", "INV-014"),
+        ("GRANT UPDATE ON ledger.seals TO symphony_ledger",
+         "REVOKE UPDATE ON ledger.seals FROM symphony_ledger", "INV-010"),
+        ("GRANT CREATE ON SCHEMA ledger TO symphony_ledger",
+         "REVOKE CREATE ON SCHEMA ledger FROM symphony_ledger", "INV-006"),
+        ("ALTER FUNCTION ledger.highest_release RESET search_path",
+         "ALTER FUNCTION ledger.highest_release SET search_path = pg_catalog, ledger, pg_temp", "INV-008"),
+    ):  # fmt: skip
+        with psycopg.connect(database.admin, autocommit=True) as connection:
+            connection.execute(breach)
+            try:
+                with pytest.raises(NotTrusted, match=f"RELEASE_INVARIANT: {named}"):
+                    invariants.check(database.writer)
+            finally:
+                connection.execute(mend)
+    assert len(invariants.check(database.writer)) == 4
+
+
+def test_invariants_that_could_not_be_asked_do_not_hold():
+    with pytest.raises(CannotEvaluate, match="could not be evaluated"):
+        invariants.check("postgresql://nobody@127.0.0.1:1/none")

@@ -77,7 +77,10 @@ def test_a_pool_without_a_free_connection_says_so_in_time(database):
         assert run(database, both, connections_max=1, acquire_timeout_s=0.2) == "OVERLOADED"
 
 
-KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND application_name = 'symphony-ledger'"
+KILL = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = %s AND application_name = 'symphony-ledger'"
+)
 
 
 def test_kept_connections_that_the_server_closed_are_replaced_unnoticed(database):

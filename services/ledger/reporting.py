@@ -1,0 +1,74 @@
+"""The ledger's own status to the control plane: what is active here, what was refused and why (a NACK has a code).
+
+Sent when it changes and every ``REPORT_INTERVAL_S``. A control plane that is down stops nothing: a report is lost, and
+the next one says the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import logging
+import socket
+import ssl
+import time
+from urllib.parse import urlsplit
+
+import orjson
+
+from contracts.errors import CannotEvaluate
+from contracts.release import VerifiedRelease
+from contracts.times import Clock
+
+PATH = "/v1/fleet/status"
+REPORT_INTERVAL_S = 5.0
+TIMEOUT_S = 3.0
+MODE = "enforced"
+_LOG = logging.getLogger("symphony.ledger.reporting")
+
+
+class FleetReporter:
+    """``await reporter(active, refused)`` after every look for a release. ``url``: any address of the control plane."""
+
+    def __init__(self, url: str, context: ssl.SSLContext, *, environment: str, service: str, clock: Clock) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "https" or not parts.hostname:
+            raise CannotEvaluate("CONFIGURATION", f"the control plane is https://…, not {url}")
+        self._host, self._port, self._context = parts.hostname, parts.port or 443, context
+        self._identity = {"environment": environment, "service": service, "instance": socket.gethostname()[:64]}
+        self._clock = clock
+        self._last: bytes = b""
+        self._sent_at = -REPORT_INTERVAL_S
+
+    async def __call__(self, active: VerifiedRelease | None, refused: tuple[int, str] | None) -> None:
+        """Send, if there is something new or the interval is over. Never raises for what the network does."""
+        body = self._body(active, refused)
+        if body == self._last and time.monotonic() - self._sent_at < REPORT_INTERVAL_S:
+            return
+        self._last, self._sent_at = body, time.monotonic()
+        try:
+            status = await asyncio.to_thread(self._send, body)
+        except (OSError, http.client.HTTPException) as error:
+            _LOG.info("no status report: %s", error)
+            return
+        if status != http.client.NO_CONTENT:
+            _LOG.warning("the control plane answers a status report with %d", status)
+
+    def _body(self, active: VerifiedRelease | None, refused: tuple[int, str] | None) -> bytes:
+        now = self._clock.now()
+        ready = active is not None and now < min(active.expires_at, active.lease_expires_at)
+        return orjson.dumps({
+            **self._identity,
+            "active": {"number": active.number, "metadata_digest": active.metadata_digest} if active else None,
+            "refused": {"number": refused[0], "code": refused[1]} if refused else None,
+            "ready": ready,
+            "mode": MODE,
+        })
+
+    def _send(self, body: bytes) -> int:
+        connection = http.client.HTTPSConnection(self._host, self._port, context=self._context, timeout=TIMEOUT_S)
+        try:
+            connection.request("POST", PATH, body, {"content-type": "application/json"})
+            return connection.getresponse().status
+        finally:
+            connection.close()
