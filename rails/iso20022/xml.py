@@ -84,8 +84,12 @@ def _strictly(raw: bytes, codec: str, *, declared_as: set[str]) -> str:
 
 
 def _without_declaration(text: str) -> str:
+    if not text.startswith("<?xml") or text[5:6] not in _SPACE:
+        return text
     match = _DECLARATION.match(text[:_DECLARATION_BYTES_MAX])
-    return text[match.end() :] if match else text
+    if match is None:
+        raise Refused("MESSAGE_MALFORMED", "the XML declaration cannot be read")
+    return text[match.end() :]
 
 
 def _check_prolog(body: str) -> None:
