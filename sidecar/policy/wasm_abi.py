@@ -14,6 +14,8 @@ Not thread-safe: ``sidecar.policy.engine`` holds a lock around it.
 from __future__ import annotations
 
 import json
+import weakref
+from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any
 
@@ -40,6 +42,8 @@ ABORT_TEXT_BYTES_MAX = 512
 HEAP_ALIGNMENT = 16
 _BUILTIN_ARGUMENTS_MAX = 4
 _I32 = wasmtime.ValType.i32
+_UNFIT = (wasmtime.WasmtimeError, TypeError, ValueError, IndexError)
+"""What the runtime raises when a module's functions or addresses are not those of the ABI."""
 
 
 @cache
@@ -59,7 +63,7 @@ def ticker() -> Ticker:
 
 @lru_cache(maxsize=MODULES_HELD_MAX)
 def compile_module(wasm: bytes) -> wasmtime.Module:
-    """Compile (0.1 to 0.3 s), once for the releases that share a policy. Raises ``NotTrusted RELEASE_ENGINE`` for what is no module."""
+    """Compile (0.1 to 0.3 s), once for the releases that share a policy. Raises ``NotTrusted RELEASE_ENGINE``."""
     try:
         return wasmtime.Module(engine(), wasm)
     except (wasmtime.WasmtimeError, ValueError) as error:
@@ -76,7 +80,7 @@ class Machine:
             with ticker().deadline(self._store, LOAD_TIMEOUT_MS):
                 self._instantiate(module, memory_bytes_max // PAGE_BYTES)
                 self._load(data)
-        except (wasmtime.WasmtimeError, wasmtime.Trap, PolicyFailed) as error:
+        except (wasmtime.Trap, PolicyFailed, *_UNFIT) as error:
             raise NotTrusted("RELEASE_ENGINE", f"the policy does not load: {str(error)[:300]}") from error
 
     def evaluate(self, document: bytes, deadline_ms: int) -> bytes:
@@ -89,7 +93,7 @@ class Machine:
         except wasmtime.Trap as trap:
             late = trap.trap_code == wasmtime.TrapCode.INTERRUPT
             raise PolicyFailed(f"no answer in {deadline_ms} ms" if late else f"trap: {trap.message[:200]}") from trap
-        except wasmtime.WasmtimeError as error:
+        except _UNFIT as error:
             raise PolicyFailed(f"evaluation failed: {str(error)[:200]}") from error
 
     def _instantiate(self, module: wasmtime.Module, pages_max: int) -> None:
@@ -97,7 +101,7 @@ class Machine:
         self._memory = wasmtime.Memory(self._store, wasmtime.MemoryType(limits))
         linker = wasmtime.Linker(engine())
         linker.define(self._store, "env", "memory", self._memory)
-        self._define(linker, "opa_abort", 1, self._abort, answers=False)
+        self._define(linker, "opa_abort", 1, _weakly(self._abort), answers=False)
         self._define(linker, "opa_println", 1, _nothing, answers=False)
         for count in range(_BUILTIN_ARGUMENTS_MAX + 1):
             self._define(linker, f"opa_builtin{count}", count + 2, _no_builtin, answers=True)
@@ -172,6 +176,20 @@ def _memory_pages_min(module: wasmtime.Module) -> int:
         if wanted.module == "env" and wanted.name == "memory" and isinstance(wanted.type, wasmtime.MemoryType):
             return wanted.type.limits.min
     raise PolicyFailed("the module does not import its memory: it was not made by opa build -t wasm")
+
+
+def _weakly(method: Callable[[int], None]) -> Callable[[int], None]:
+    """A callback that does not keep its instance: the runtime holds callbacks until the store, which the instance
+    owns, is gone; a strong one would keep each spent instance and its memory for ever.
+    """
+    reference = weakref.WeakMethod(method)
+
+    def call(argument: int) -> None:
+        held = reference()
+        if held is not None:
+            held(argument)
+
+    return call
 
 
 def _aligned(pointer: int) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 import wasmtime
 
 from contracts.errors import NotTrusted
 from contracts.schemas import check
+from sidecar.policy import wasm_abi
 from sidecar.policy.engine import WasmEngine
 from sidecar.policy.errors import PolicyFailed
 from sidecar.policy.self_test import whole_payment
@@ -85,6 +88,22 @@ def test_a_hungry_policy_is_stopped_at_its_memory_bound_and_the_engine_stays_usa
     assert misbehaving(opa).evaluate(asked("HUNGRY"), deadline_ms=20_000)[0].allow
 
 
+def test_a_spent_instance_is_let_go(opa):
+    """The runtime holds callbacks; one that held its instance kept 4 GB of addresses a trap."""
+    held = misbehaving(opa)
+    first = weakref.ref(held._machine)
+    with pytest.raises(PolicyFailed):
+        held.evaluate(asked("CONFLICT"), deadline_ms=1000)
+    gc.collect()
+    assert first() is None
+
+
+def test_an_engine_of_a_release_before_is_let_go():
+    machine = weakref.ref(engine()._machine)
+    gc.collect()
+    assert machine() is None
+
+
 @pytest.mark.parametrize("purpose", ["TEXT", "BOTH", "MADE_UP", "EXTRA", "SHORT", "NUMBER", "CONFLICT"])
 def test_an_answer_that_is_not_well_formed_is_no_answer(opa, purpose):
     with pytest.raises(PolicyFailed):
@@ -142,6 +161,44 @@ def test_a_module_that_wants_more_than_the_policy_interface_does_not_load():
                      (import "env" "memory" (memory 2)))"""
     with pytest.raises(NotTrusted, match="does not load"):
         WasmEngine(bytes(wasmtime.wat2wasm(wat)), {})
+
+
+HOSTILE = """(module
+  (import "env" "memory" (memory 2))
+  (global (export "opa_wasm_abi_version") i32 (i32.const {major}))
+  (global (export "opa_wasm_abi_minor_version") i32 (i32.const 3))
+  (func (export "builtins") (result i32) {builtins})
+  (func (export "opa_json_dump") (param i32) (result i32) (local.get 0))
+  (func (export "opa_malloc") (param i32) (result i32) (i32.const {malloc}))
+  (func (export "opa_json_parse") (param i32 i32) (result i32) (i32.const {parsed}))
+  (func (export "opa_heap_ptr_get") (result i32) (i32.const {heap}))
+  (func (export "opa_eval") (param i32 i32 i32 i32 i32 i32 i32) (result i32) (i32.const {answer}))
+  (data (i32.const 16) "{{}}\\00") (data (i32.const 32) "[]\\00") (data (i32.const 48) "{{\\22sprintf\\22:0}}\\00"))"""
+TAME = {"major": 1, "builtins": "(i32.const 16)", "malloc": 4096, "parsed": 8, "heap": 8192, "answer": 32}
+
+
+@pytest.mark.parametrize("change", [
+    {"major": 2}, {"malloc": -1}, {"malloc": 131071}, {"parsed": 0}, {"heap": -1}, {"answer": -1}, {"answer": 131072},
+    {"answer": 16}, {"answer": 9000}, {"builtins": "(i32.const 48)"}, {"builtins": "(i32.const 131072)"},
+    {"builtins": "unreachable"}, {"builtins": "(loop (br 0)) (i32.const 16)"},
+])
+def test_a_hostile_module_is_refused_and_never_an_error_of_ours(change, monkeypatch):
+    monkeypatch.setattr(wasm_abi, "LOAD_TIMEOUT_MS", 50)
+    with pytest.raises(NotTrusted) as caught:
+        WasmEngine(bytes(wasmtime.wat2wasm(HOSTILE.format(**{**TAME, **change}))), {})
+    assert caught.value.code == "RELEASE_ENGINE"
+
+
+def test_the_same_module_without_its_hostility_loads_and_denies():
+    """Else the refusals above could come from the module's form."""
+    (decision,) = WasmEngine(bytes(wasmtime.wat2wasm(HOSTILE.format(**TAME))), {}).evaluate([{}], deadline_ms=100)
+    assert not decision.allow
+
+
+def test_a_function_of_another_signature_is_refused():
+    other = HOSTILE.format(**TAME).replace("(param i32 i32 i32 i32 i32 i32 i32)", "(param i64)")
+    with pytest.raises(NotTrusted):
+        WasmEngine(bytes(wasmtime.wat2wasm(other)), {})
 
 
 def test_data_that_do_not_fit_the_memory_do_not_load():
