@@ -63,16 +63,18 @@ class Sidecar:
         return {"key_id": self.key_id, "public_key": public_hex(self.key), "sidecar": self.name}
 
     def permit(self, body: bytes, **changes) -> bytes:
+        return permit.issue(self.key, [self.claims(body, **changes)])[0]
+
+    def claims(self, body: bytes, **changes) -> dict:
         document = json.loads(body)
         now = int(self.clock.now().timestamp())
-        claims = {
+        return {
             "version": 1, "environment": "sandbox", "sidecar": self.name, "key_id": self.key_id,
             "instruction_id": document.get("instruction_id"), "attempt": 1, "epoch": 1,
             "purpose": document.get("purpose"), "request_sha256": sha256_hex(body), "release_number": 1,
             "policy_digest": POLICY, "attestation_leaf_hash": LEAF, "audience": "core-ledger", "iat": now,
             "exp": now + 30, **changes,
         }  # fmt: skip
-        return permit.issue(self.key, [claims])[0]
 
 
 def posting(instruction_id: str | None = None, **changes) -> bytes:

@@ -28,7 +28,8 @@ def document(certificates, database_url="postgresql://x", **changes):
     source = {"url": "https://127.0.0.1:1/tuf", "ca": str(certificates.ca), "certificate": str(certificate),
               "key": str(key), "root": str(certificates.ca), "folder": "held"}  # fmt: skip
     return {"host": "127.0.0.1", "port": 0, "certificate": str(certificate), "key": str(key),
-            "ca": str(certificates.ca), "database_url": database_url, "environment": "sandbox", "service": "core-ledger", "release": source,
+            "ca": str(certificates.ca),
+            "database_url": database_url, "environment": "sandbox", "service": "core-ledger", "release": source,
             "release_poll_ms": 200} | changes  # fmt: skip
 
 
