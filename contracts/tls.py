@@ -5,6 +5,7 @@ Rules:
 * TLS 1.3 only; a server demands a client certificate (``CERT_REQUIRED``) of its own authority;
 * no session tickets: a resumed session would bypass a revocation list (``num_tickets = 0``);
 * forwarded headers are never trusted, no WebSocket upgrade (it would build another protocol class);
+* a request's head is at most ``HEAD_BYTES_MAX``: neither uvicorn nor its parser bounds it;
 * a refused handshake leaves a log line, without the peer's bytes;
 * a held connection outlives its certificate, so every request can ask ``peer_of(scope).is_current(now)``.
 
@@ -31,6 +32,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from contracts.errors import CannotEvaluate
 
 BACKLOG_MAX = 1024
+HEAD_BYTES_MAX = 64 * 1024
 KEEP_ALIVE_S = 75
 _LOG = logging.getLogger("symphony.tls")
 
@@ -110,6 +112,9 @@ def _loaded(context: ssl.SSLContext, certificate: Path, key: Path, ca: Path) -> 
 class PeerProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol that puts the peer certificate into the scope of every request."""
 
+    _in_head = False
+    _head_bytes = 0
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """As uvicorn's, plus the certificate."""
         super().connection_made(transport)
@@ -125,6 +130,24 @@ class PeerProtocol(HttpToolsProtocol):
             await app(scope, receive, send)
 
         self.app = with_peer
+
+    def data_received(self, data: bytes) -> None:
+        """As uvicorn's, up to the bound of a head."""
+        super().data_received(data)
+        self._head_bytes = self._head_bytes + len(data) if self._in_head else 0
+        if self._head_bytes > HEAD_BYTES_MAX:
+            _LOG.warning("a request head over %d bytes was cut off", HEAD_BYTES_MAX)
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        """As uvicorn's."""
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """As uvicorn's."""
+        self._in_head = False
+        super().on_headers_complete()
 
 
 def uvicorn_config(app: Any, *, host: str, port: int, context: ssl.SSLContext, **more: Any) -> uvicorn.Config:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import ssl
 import time
 from datetime import UTC, datetime, timedelta
@@ -137,3 +138,16 @@ def test_a_seal_is_no_posting(world, client, sidecar):
     instruction = json.loads(posting())["instruction_id"]
     assert client.post(sealing(instruction), sidecar.permit(sealing(instruction)))[0] == 200
     assert world.journal() == []
+
+
+def test_a_head_without_an_end_is_cut_off(ledger, client_tls):
+    with socket.create_connection(("127.0.0.1", ledger.port)) as plain, client_tls.wrap_socket(
+        plain, server_hostname="127.0.0.1"
+    ) as connection:
+        connection.settimeout(10)
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nhost: x\r\n")
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            for _ in range(1000):
+                connection.sendall(b"x-filler: " + b"y" * 1000 + b"\r\n")
+            assert connection.recv(1) == b""
+            raise ConnectionResetError
