@@ -97,6 +97,8 @@ class HttpsSource:
             connection.request("GET", f"{self._base}/{quote(path)}")
             response = connection.getresponse()
             data = _read(response, length_max)
+            if time.monotonic() >= deadline:
+                raise TimeoutError("it took too long")
         except (http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError):
             if time.monotonic() >= deadline:
                 raise self._unreachable(path, "it took too long") from None

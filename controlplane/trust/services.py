@@ -85,7 +85,7 @@ async def publish_trust(context: Context, roots: list[bytes], targets: bytes) ->
         root_file = new_roots[-1] if new_roots else newest["root"]
         root = parse(root_file.content, Root).signed
         _check_online_keys(context, root)
-        changed = [] if _same(newest.get("targets"), targets) else [_targets_file(root, targets)]
+        changed = [] if _same(newest.get("targets"), targets) else [_targets_file(root, targets, newest.get("targets"))]
         if not changed and not new_roots:
             return {"root": root.version, "targets": newest["targets"].version}
         files = [*new_roots, *publication(context, {**newest, "root": root_file}, changed)]
@@ -118,8 +118,10 @@ def _same(published: RoleFile | None, data: bytes) -> bool:
     return published is not None and published.content == data
 
 
-def _targets_file(root: Root, data: bytes) -> RoleFile:
+def _targets_file(root: Root, data: bytes, published: RoleFile | None) -> RoleFile:
     signed = parse(data, Targets).signed
+    if published is not None and signed.version <= published.version:
+        raise NotTrusted("RELEASE_ROLLBACK", f"targets {signed.version} after {published.version}")
     delegated = [name for name in (signed.delegations.roles or {} if signed.delegations else {}) if "-" not in name]
     for environment in delegated:
         trust_of(root, data, environment)

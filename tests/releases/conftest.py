@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.releases.support import Mirror, Running, World, control_plane
+from contracts.release import ReleaseFollower
+from tests.releases.running import Running, control_plane
+from tests.releases.support import Mirror, World
 from tests.support.database import Database, TestPostgres
 
 
@@ -36,3 +38,12 @@ def running(world: World, database: Database) -> Iterator[Running]:
     """A control plane over real TLS with the custodians' word published."""
     with control_plane(world, database.writer) as made:
         yield made
+
+
+@pytest.fixture
+def following(mirror: Mirror) -> ReleaseFollower:
+    """A follower with release 1 in force."""
+    mirror.put_release(mirror.world.draft(1))
+    made = mirror.follower()
+    assert made.refresh() is not None
+    return made

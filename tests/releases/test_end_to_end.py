@@ -17,7 +17,8 @@ from contracts.release import FolderSource, load_held
 from contracts.release.record import FileRecord
 from symphony.release.promote import promote
 from symphony.release.rollback import rollback
-from tests.releases.support import ENVIRONMENT, SERVICE, Running, World, follower, sign_file
+from tests.releases.running import Running
+from tests.releases.support import ENVIRONMENT, SERVICE, World, follower, sign_file
 
 
 class PlainFetcher(FetcherInterface):
@@ -83,7 +84,7 @@ def test_a_lower_cap_is_rolled_out_and_rolled_back_by_the_next_number(running: R
     third = ours.refresh()
     assert third is not None
     assert third.number == 3
-    same = [path for path in first.files if path not in {"release.json"}]
+    same = [path for path in first.files if path != "release.json"]
     assert all(made.files[path] == first.files[path] for path in same)
     assert [r["status"] for r in running.control("alice").releases(ENVIRONMENT)] == [
         "ACTIVE", "SUPERSEDED", "SUPERSEDED",

@@ -1,0 +1,266 @@
+"""A follower among crashes, edited folders, slow and endless peers: the record decides, bytes are verified again."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.errors import CannotEvaluate, NotTrusted, SymphonyError
+from contracts.release import FileRecord, FolderSource, HttpsSource, NotThere, ReleaseFollower
+from contracts.tls import client_context, server_context
+from symphony.stack import credentials
+from tests.releases.support import ENVIRONMENT, Mirror, World, follower
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+def held_file(follower_folder: Path, name: str, number: int = 1) -> Path:
+    """A signed file of the held release."""
+    (found,) = (follower_folder / "held").glob(f"{number}-*/{name}")
+    return found
+
+
+@pytest.mark.parametrize("step", ["save", "accept", "prune"])
+def test_a_crash_between_any_two_steps_of_an_activation_is_taken_up_again(
+    mirror: Mirror, following: ReleaseFollower, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The record says what may be started: release 1 before ``accept`` returned, release 2 after it."""
+    owner: Any = following._record if step == "accept" else following._held
+
+    def crash(*_args: object) -> None:
+        raise Crash
+
+    mirror.put_release(mirror.world.draft(2))
+    monkeypatch.setattr(owner, step, crash)
+    with pytest.raises(Crash):
+        following.refresh()
+    again = mirror.follower()
+    started = again.start()
+    assert started is not None
+    assert started.number == (2 if step == "prune" else 1)
+    again.refresh()
+    assert again.active is not None
+    assert again.active.number == 2
+
+
+def test_a_lost_folder_is_fetched_again_with_the_record_kept(mirror: Mirror, following: ReleaseFollower) -> None:
+    fresh = mirror.follower("fresh", record=following._record)
+    assert fresh.start() is None
+    release = fresh.refresh()
+    assert release is not None
+    assert release.number == 1
+
+
+@pytest.mark.parametrize("name", ["file.json", "targets.json"])
+def test_an_edited_held_file_does_not_start(mirror: Mirror, following: ReleaseFollower, name: str) -> None:
+    file = held_file(mirror.world.folder / "follower", name)
+    before = file.read_bytes()
+    file.write_bytes(re.sub(rb'"version": ?1', b'"version":2', before))
+    assert file.read_bytes() != before
+    with pytest.raises(NotTrusted):
+        mirror.follower().start()
+
+
+def test_a_held_target_that_was_edited_or_cut_short_does_not_start(mirror: Mirror, following: ReleaseFollower) -> None:
+    folder = mirror.world.folder / "follower" / "targets"
+    for file in folder.iterdir():
+        content = file.read_bytes()
+        for edited in (content[:-1], content + b" ", b""):
+            file.write_bytes(edited)
+            with pytest.raises(NotTrusted, match="RELEASE_DIGEST"):
+                mirror.follower().start()
+        file.write_bytes(content)
+    assert mirror.follower().start() is not None
+
+
+def test_a_record_that_cannot_be_read_is_not_an_empty_one(mirror: Mirror, following: ReleaseFollower) -> None:
+    (mirror.world.folder / "follower" / "accepted.json").write_text("{")
+    for call in (mirror.follower().start, mirror.follower().refresh):
+        with pytest.raises(CannotEvaluate, match="CONFIGURATION"):
+            call()
+
+
+def test_the_record_never_goes_back(tmp_path: Path) -> None:
+    record = FileRecord(tmp_path / "accepted.json")
+    record.accept(2, "a")
+    record.accept(2, "a")
+    for number, digest in ((1, "a"), (2, "b")):
+        with pytest.raises(NotTrusted, match="RELEASE_ROLLBACK"):
+            record.accept(number, digest)
+    record.accept(3, "c")
+    assert FileRecord(tmp_path / "accepted.json").highest() == (3, "c")
+
+
+def test_only_the_release_in_force_and_the_one_before_are_kept(mirror: Mirror, following: ReleaseFollower) -> None:
+    for number in (2, 3):
+        mirror.put_release(mirror.world.draft(number, mirror.world.files(cap_minor=number)))
+        following.refresh()
+    folder = mirror.world.folder / "follower"
+    assert sorted(p.name.split("-")[0] for p in (folder / "held").iterdir()) == ["2", "3", "revocations"]
+    kept = {t.sha256 for role in following._roles for t in role.targets.values()}
+    assert {file.name for file in (folder / "targets").iterdir()} == kept
+
+
+def test_before_the_first_release_nothing_is_claimed(mirror: Mirror) -> None:
+    with pytest.raises(CannotEvaluate, match="no release is published yet"):
+        mirror.follower().refresh()
+
+
+def test_a_repository_without_a_revocation_list_is_refused(world: World, tmp_path: Path) -> None:
+    mirror = Mirror(world, tmp_path / "mirror")
+    del mirror.newest[f"{ENVIRONMENT}-revocations"]
+    mirror.put_release(world.draft(1))
+    with pytest.raises(NotTrusted, match="RELEASE_SHAPE"):
+        mirror.follower().refresh()
+
+
+def test_mirrors_are_interchangeable_and_a_folder_is_one(mirror: Mirror, following: ReleaseFollower) -> None:
+    assert following.active is not None
+    copied = mirror.world.folder / "copied"
+    shutil.copytree(mirror.folder, copied)
+    other = follower(mirror.world, FolderSource(copied), mirror.world.folder / "other")
+    release = other.refresh()
+    assert release is not None
+    assert release.metadata_digest == following.active.metadata_digest
+
+
+@pytest.mark.parametrize("path", ["../secret", "metadata/../../secret", "/etc/hostname", "metadata", "nothing"])
+def test_a_folder_source_gives_nothing_from_outside(tmp_path: Path, path: str) -> None:
+    (tmp_path / "secret").write_text("x")
+    (tmp_path / "source" / "metadata").mkdir(parents=True)
+    with pytest.raises(NotThere):
+        FolderSource(tmp_path / "source").fetch(path, 100)
+
+
+class Peer:
+    """A TLS server that misbehaves: ``answer(connection)`` writes what it likes."""
+
+    def __init__(self, tmp_path: Path, answer: Any) -> None:
+        now = World(tmp_path / "w").clock.now()
+        ca = credentials.make_ca("peer", now=now)
+        (tmp_path / "ca.pem").write_text(ca.pem)
+        names = (("server", credentials.server_credential(ca, "server", now=now)),
+                 ("client", credentials.process_credential(ca, ENVIRONMENT, "client", now=now)))  # fmt: skip
+        for name, made in names:
+            made.write(tmp_path / f"{name}.pem", tmp_path / f"{name}-key.pem")
+        self._context = server_context(tmp_path / "server.pem", tmp_path / "server-key.pem", tmp_path / "ca.pem")
+        self.client = client_context(tmp_path / "client.pem", tmp_path / "client-key.pem", tmp_path / "ca.pem")
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://127.0.0.1:{self._socket.getsockname()[1]}/tuf"
+        self._answer = answer
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            while True:
+                connection, _ = self._socket.accept()
+                with self._context.wrap_socket(connection, server_side=True) as tls:
+                    try:
+                        tls.recv(4096)
+                        self._answer(tls)
+                    except OSError:
+                        pass
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._socket.close()
+
+
+@contextmanager
+def peer(tmp_path: Path, answer: Any) -> Iterator[Peer]:
+    """A peer for the length of a test."""
+    made = Peer(tmp_path, answer)
+    yield made
+    made.close()
+
+
+def drip(tls: ssl.SSLSocket) -> None:
+    """One byte at a time, for ever."""
+    tls.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+    while True:
+        tls.sendall(b"x")
+        time.sleep(0.05)
+
+
+def drip_headers(tls: ssl.SSLSocket) -> None:
+    """A header that never ends."""
+    tls.sendall(b"HTTP/1.1 200 OK\r\nx: ")
+    while True:
+        tls.sendall(b"x")
+        time.sleep(0.05)
+
+
+def endless(tls: ssl.SSLSocket) -> None:
+    """More and more bytes, no length said."""
+    tls.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        tls.sendall(b"x" * 65536)
+
+
+def cut(tls: ssl.SSLSocket) -> None:
+    """Fewer bytes than were promised."""
+    tls.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")
+
+
+def silence(_tls: ssl.SSLSocket) -> None:
+    """Closed without an answer."""
+
+
+def error_500(tls: ssl.SSLSocket) -> None:
+    """An error of the server."""
+    tls.sendall(b"HTTP/1.1 500 no\r\ncontent-length: 0\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [(drip, "RELEASE_UNREACHABLE"), (drip_headers, "RELEASE_UNREACHABLE"), (endless, "RELEASE_DIGEST"),
+     (cut, "RELEASE_UNREACHABLE"), (silence, "RELEASE_UNREACHABLE"), (error_500, "RELEASE_UNREACHABLE")],
+)  # fmt: skip
+def test_a_peer_that_misbehaves_is_cut_off_in_time(tmp_path: Path, answer: Any, code: str) -> None:
+    with peer(tmp_path, answer) as hostile:
+        source = HttpsSource(hostile.url, hostile.client, timeout_s=1.0)
+        started = time.monotonic()
+        for _ in range(2):
+            with pytest.raises(SymphonyError) as error:
+                source.fetch("metadata/timestamp.json", 16_384)
+            assert error.value.code == code, error.value
+        assert time.monotonic() - started < 4
+        source.close()
+
+
+def test_a_source_is_https_only() -> None:
+    with pytest.raises(CannotEvaluate, match="CONFIGURATION"):
+        HttpsSource("http://127.0.0.1/tuf", ssl.create_default_context())
+
+
+def test_a_peer_that_is_not_there(tmp_path: Path) -> None:
+    with peer(tmp_path, silence) as gone:
+        gone.close()
+        time.sleep(0.1)
+        with pytest.raises(CannotEvaluate, match="RELEASE_UNREACHABLE"):
+            HttpsSource(gone.url, gone.client, timeout_s=1.0).fetch("metadata/timestamp.json", 100)
+
+
+def test_a_lease_that_was_edited_is_no_lease(mirror: Mirror, following: ReleaseFollower) -> None:
+    file = mirror.world.folder / "follower" / "lease.json"
+    value = json.loads(file.read_text())
+    file.write_text(json.dumps({**value, "timestamp": value["timestamp"][:-8] + "AAAAAAA="}))
+    started = mirror.follower().start()
+    assert started is not None
+    with pytest.raises(NotTrusted, match="RELEASE_EXPIRED"):
+        started.check_live(mirror.world.clock.now())
