@@ -1,0 +1,1 @@
+"""Station 8: the shipper reads evidence, seals it, and sends it to the control plane's log."""
