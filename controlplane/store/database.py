@@ -40,7 +40,7 @@ class Database:
     async def transaction(self) -> AsyncIterator[Connection]:
         """One transaction under the role; rows come as dictionaries. Commits unless the block raises.
 
-        Raises ``CannotEvaluate CONFIGURATION`` when no connection is to be had in time.
+        Raises ``CannotEvaluate STORE_UNAVAILABLE`` when no connection is to be had in time.
         """
         async with self._slot():
             connection = self._free.pop() if self._free else await self._connect()
@@ -70,7 +70,7 @@ class Database:
             async with asyncio.timeout(ACQUIRE_TIMEOUT_S):
                 await self._slots.acquire()
         except TimeoutError as error:
-            raise CannotEvaluate("CONFIGURATION", "no database connection was free in time") from error
+            raise CannotEvaluate("STORE_UNAVAILABLE", "no database connection was free in time") from error
         try:
             yield
         finally:
@@ -87,4 +87,5 @@ class Database:
                 options=f"-c statement_timeout={STATEMENT_TIMEOUT_MS}",
             )
         except psycopg.OperationalError as error:
-            raise CannotEvaluate("CONFIGURATION", f"the database does not answer: {error}") from error
+            detail = f"the database does not answer: {type(error).__name__}"
+            raise CannotEvaluate("STORE_UNAVAILABLE", detail) from error
