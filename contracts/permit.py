@@ -163,7 +163,25 @@ def verify(
 
     Raises ``NotTrusted`` with the first rule broken; ``roots`` spares a signature that was checked before.
     """
-    permit = parse(permit_bytes)
+    return verify_parsed(
+        parse(permit_bytes), body=body, purpose=purpose, audience=audience, environment=environment, keys=keys,
+        now=now, skew_s=skew_s, roots=roots,
+    )  # fmt: skip
+
+
+def verify_parsed(
+    permit: Permit,
+    *,
+    body: bytes,
+    purpose: str,
+    audience: str,
+    environment: str,
+    keys: Mapping[str, Mapping[str, str]],
+    now: datetime,
+    skew_s: int,
+    roots: VerifiedRoots | None = None,
+) -> Claims:
+    """``verify`` from rule 2 on, for who had to read the permit first; only of what ``parse`` gave."""
     claims = permit.claims
     if claims.environment != environment or claims.audience != audience:
         raise NotTrusted("PERMIT_AUDIENCE", f"for {claims.audience!r} in {claims.environment}")

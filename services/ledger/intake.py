@@ -102,7 +102,7 @@ class Intake:
         self._callers.check(scope)
         permit_bytes = _permit_of(scope["headers"])
         body = await _body_of(scope["headers"], receive)
-        effect = self._checked(permit_bytes, body)
+        effect = self._checked(permit.parse(permit_bytes), body)
         purpose = effect.claims.purpose
         if purpose == "post":
             return _posted(effect, await self._posts.submit(effect, timeout_s=config.REQUEST_TIMEOUT_S))
@@ -110,11 +110,11 @@ class Intake:
             return _sealed(effect, await self._seals.submit(effect, timeout_s=config.REQUEST_TIMEOUT_S))
         raise Refused("PURPOSE_NOT_BUILT", f"{purpose} is not built")
 
-    def _checked(self, permit_bytes: bytes, body: bytes) -> Effect:
-        terms = self._window.choose(permit.parse(permit_bytes).claims.release_number)
+    def _checked(self, presented: permit.Permit, body: bytes) -> Effect:
+        terms = self._window.choose(presented.claims.release_number)
         document = _document_of(body)
-        claims = permit.verify(
-            permit_bytes, body=body, purpose=document["purpose"], audience=terms.audience,
+        claims = permit.verify_parsed(
+            presented, body=body, purpose=document["purpose"], audience=terms.audience,
             environment=terms.environment, keys=terms.keys, now=self._clock.now(), skew_s=terms.skew_s,
             roots=self._roots,
         )  # fmt: skip

@@ -98,7 +98,17 @@ def ledger(world):
 
 
 @pytest.fixture
-def client(ledger, client_tls):
-    made = Client(ledger.port, client_tls)
-    yield made
-    made.close()
+def connect(request, client_tls):
+    """``connect(port, context)`` opens a connection that the test need not close."""
+
+    def opened(port, context=client_tls):
+        made = Client(port, context)
+        request.addfinalizer(made.close)
+        return made
+
+    return opened
+
+
+@pytest.fixture
+def client(ledger, connect):
+    return connect(ledger.port)

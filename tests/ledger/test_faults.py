@@ -14,7 +14,7 @@ import pytest
 from contracts.errors import CannotEvaluate
 from services.ledger.store import Database, RefusedByStore, text
 from services.ledger.store.postings import post
-from tests.ledger.support import Client, posting
+from tests.ledger.support import posting
 from tests.ledger.test_order import effect
 
 
@@ -125,13 +125,13 @@ def test_data_that_the_database_refuses_is_a_refusal_and_rolled_back(database):
     assert postings(database, good.claims.instruction_id) == 0
 
 
-def test_over_http_a_held_row_delays_only_its_own_instruction(world, ledger, client_tls, sidecar):
+def test_over_http_a_held_row_delays_only_its_own_instruction(world, ledger, connect, sidecar):
     stuck, free = str(uuid4()), str(uuid4())
     answers = {}
 
     def send(instruction):
         body = posting(instruction)
-        answers[instruction] = Client(ledger.port, client_tls).post(body, sidecar.permit(body))
+        answers[instruction] = connect(ledger.port).post(body, sidecar.permit(body))
 
     with held_row(world.database, stuck) as connection:
         thread = threading.Thread(target=send, args=(stuck,))

@@ -12,7 +12,7 @@ import pytest
 
 from contracts.canonical import canonical_bytes, sha256_hex
 from services.ledger import config
-from tests.ledger.support import AGENTS, Client, Sidecar, posting, release, sealing
+from tests.ledger.support import AGENTS, Sidecar, posting, release, sealing
 
 
 def take(ledger, follower, verified):
@@ -203,14 +203,14 @@ def test_a_body_has_one_encoding(client, sidecar, world):
     assert world.journal() == []
 
 
-def test_bounds_of_body_and_headers(ledger, client_tls, sidecar):
+def test_bounds_of_body_and_headers(ledger, connect, sidecar):
     body = posting()
     long = b" " * (config.BODY_BYTES_MAX + 1)
-    assert code(Client(ledger.port, client_tls).post(long, sidecar.permit(body))) == "BODY_TOO_LARGE"
+    assert code(connect(ledger.port).post(long, sidecar.permit(body))) == "BODY_TOO_LARGE"
     permit = urlsafe_b64encode(sidecar.permit(body)).rstrip(b"=")
     chunked = [("transfer-encoding", "chunked"), ("Symphony-Permit", permit)]
     framed = b"%x\r\n%s\r\n0\r\n\r\n" % (len(long), long)
-    streaming = Client(ledger.port, client_tls)
+    streaming = connect(ledger.port)
     streaming._connection.putrequest("POST", "/v1/postings")
     for name, value in chunked:
         streaming._connection.putheader(name, value)
@@ -218,7 +218,7 @@ def test_bounds_of_body_and_headers(ledger, client_tls, sidecar):
     answer = streaming._connection.getresponse()
     assert (answer.status, json.loads(answer.read())["reason_code"]) == (413, "BODY_TOO_LARGE")
     many = [(f"x-{n}", "y" * 1000) for n in range(20)]
-    assert code(Client(ledger.port, client_tls).post(body, sidecar.permit(body), many)) == "REQUEST_INVALID"
+    assert code(connect(ledger.port).post(body, sidecar.permit(body), many)) == "REQUEST_INVALID"
 
 
 def test_accounts_are_opened_for_listed_agents_and_money_only(client, sidecar, world):
@@ -254,12 +254,12 @@ def test_both_sides_may_be_one_account(client, sidecar, world):
     assert [line[3] for line in world.journal()] == [-1250, 1250]
 
 
-def test_twenty_threads_that_post_one_instruction_get_one_posting(ledger, client_tls, sidecar, world):
+def test_twenty_threads_that_post_one_instruction_get_one_posting(ledger, connect, sidecar, world):
     body, answers, barrier = posting(), [], threading.Barrier(20)
     permits = [sidecar.permit(body, attempt=1) for _ in range(20)]
 
     def send(permit):
-        connection = Client(ledger.port, client_tls)
+        connection = connect(ledger.port)
         connection.request("GET", "/health/live")
         barrier.wait()
         answers.append(connection.post(body, permit))

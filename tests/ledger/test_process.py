@@ -20,7 +20,7 @@ from contracts.tls import server_context
 from services.ledger import reporting
 from services.ledger.config import Config, load
 from services.ledger.reporting import FleetReporter
-from tests.ledger.support import Client, MovingClock, Sidecar, posting, release
+from tests.ledger.support import MovingClock, Sidecar, posting, release
 
 
 def document(certificates, database_url="postgresql://x", **changes):
@@ -71,13 +71,13 @@ def start(path, root):
     )
 
 
-def test_it_starts_alone_refuses_everything_and_stops_cleanly(database, certificates, client_tls, tmp_path, root):
+def test_it_starts_alone_refuses_everything_and_stops_cleanly(database, certificates, connect, tmp_path, root):
     process = start(write(tmp_path, document(certificates, database.writer)), root)
     try:
         port = next(int(line.split()[-1]) for line in process.stderr if "listening on port" in line)
         drain = threading.Thread(target=process.stderr.read, daemon=True)
         drain.start()
-        client, body = Client(port, client_tls), posting()
+        client, body = connect(port), posting()
         status, answer = client.post(body, Sidecar(MovingClock()).permit(body))
         assert (status, answer["reason_code"]) == (503, "NO_ACTIVE_RELEASE")
         assert client.request("GET", "/health/live")[0] == 200

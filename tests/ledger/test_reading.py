@@ -13,7 +13,7 @@ import pytest
 
 from contracts.times import rfc3339
 from services.ledger import config
-from tests.ledger.support import AGENTS, Certificates, Client, Running, posting, release, sealing
+from tests.ledger.support import AGENTS, Certificates, Running, posting, release, sealing
 
 
 def post(client, sidecar, **changes):
@@ -97,16 +97,20 @@ def test_health(client):
     assert (status, document["status"], document["release_number"]) == (200, "ready", 1)
 
 
-def test_without_a_client_certificate_or_with_a_strangers_there_is_no_connection(ledger, certificates, tmp_path):
+def test_without_a_client_certificate_or_with_a_strangers_there_is_no_connection(
+    ledger, certificates, connect, tmp_path
+):
     bare = ssl.create_default_context(cafile=str(certificates.ca))
     for context in (bare, Certificates(tmp_path).client("stranger")):
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         with pytest.raises((ssl.SSLError, ConnectionError)):
-            Client(ledger.port, context).request("GET", "/health/live")
+            connect(ledger.port, context).request("GET", "/health/live")
 
 
-def test_a_certificate_that_runs_out_or_is_revoked_ends_a_held_connection(world, ledger, certificates, sidecar):
-    held = Client(ledger.port, certificates.client("short", days=0.5))
+def test_a_certificate_that_runs_out_or_is_revoked_ends_a_held_connection(
+    world, ledger, certificates, connect, sidecar
+):
+    held = connect(ledger.port, certificates.client("short", days=0.5))
     assert held.request("GET", "/health/live")[0] == 200
     world.clock.advance(13 * 3600)
     body = posting()
@@ -122,16 +126,19 @@ def test_a_certificate_that_runs_out_or_is_revoked_ends_a_held_connection(world,
         assert (answer[0], answer[1]["reason_code"]) == (401, "CERTIFICATE_REVOKED")
 
 
-def test_a_local_list_of_clients_keeps_every_other_certificate_out(world, certificates, client_tls, sidecar):
+def test_a_local_list_of_clients_keeps_every_other_certificate_out(world, certificates, connect, sidecar):
     allowed = ssl.PEM_cert_to_DER_cert((certificates.folder / "adapter.pem").read_text())
     digest = hashlib.sha256(allowed).hexdigest()
     with Running(world.database.writer, certificates, world.follower, world.clock, clients=(digest,)) as running:
         running.ledger.window.adopt(world.follower.active)
-        assert Client(running.port, client_tls).request("GET", "/v1/postings")[0] == 200
-        other = Client(running.port, certificates.client("participant"))
+        listed = connect(running.port)
+        assert listed.request("GET", "/v1/postings")[0] == 200
+        other = connect(running.port, certificates.client("participant"))
         body = posting()
         for answer in (other.request("GET", "/v1/postings"), other.post(body, sidecar.permit(body))):
             assert (answer[0], answer[1]["reason_code"]) == (401, "CERTIFICATE_UNTRUSTED")
+        listed.close()
+        other.close()
 
 
 def test_a_seal_is_no_posting(world, client, sidecar):
