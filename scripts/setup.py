@@ -78,17 +78,19 @@ def pip(what: str, total: int, arguments: Sequence[str]) -> bool:
     environment = {**os.environ, "PIP_ROOT_USER_ACTION": "ignore", "PYTHONWARNINGS": "ignore"}
     lines: list[str] = []
     seen: set[str] = set()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        lines = [*lines[-39:], line.rstrip()]
-        match = re.match(r"(?:Collecting|Requirement already satisfied:|Obtaining) (\S+)", line)
-        if match:
-            seen.add(match[1])
-            progress(f"  {what}: {min(len(seen), total)} of {total} found")
-        elif line.startswith("Installing collected"):
-            progress(f"  {what}: installing", end="\n")
-    if process.wait() != 0:
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines = [*lines[-39:], line.rstrip()]
+            match = re.match(r"(?:Collecting|Requirement already satisfied:|Obtaining) (\S+)", line)
+            if match:
+                seen.add(match[1])
+                progress(f"  {what}: {min(len(seen), total)} of {total} found")
+            elif line.startswith("Installing collected"):
+                progress(f"  {what}: installing", end="\n")
+    if process.returncode != 0:
         fail("\n".join(["pip failed:", *lines]), "is a package index reachable? then run it again")
     return process.returncode == 0
 
