@@ -3,8 +3,11 @@
 Why not a library: ``aiohttp`` and ``httpx`` do not say reliably whether a byte of a body has left, and cost 5 to 40
 times the CPU (findings, "HTTP on one core"). ``httptools`` parses; this file only keeps the books:
 
-* ``NotSent``: no byte of the request left this process, or the peer's TLS refused us before it read any;
-* ``NoAnswer``: the request may have arrived, and no whole answer came (time, reset, half an answer, garbage, too much).
+* ``NotSent``: no byte of the request left this process;
+* ``NoAnswer``: the request may have arrived, and no whole answer came (time, reset, half an answer, garbage, too much);
+* a new connection is *proven* by a ``GET`` of the peer's liveness before it carries anything: in TLS 1.3 a client
+  believes the handshake complete before the server has looked at its certificate, so that without the proof a refused
+  certificate would look like a payment in doubt.
 
 Everything is bounded: connections, the wait for one, idle time, header and body bytes. Nothing is retried here.
 """
@@ -16,7 +19,7 @@ import ssl
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -24,12 +27,7 @@ import httptools
 from contracts.errors import CannotEvaluate
 from rails.iso20022.limits import IDLE_S_MAX, RESPONSE_BODY_BYTES_MAX, RESPONSE_HEADER_BYTES_MAX
 
-_REFUSED_BY_TLS: Final = frozenset({
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED", "TLSV1_ALERT_UNKNOWN_CA", "TLSV1_ALERT_ACCESS_DENIED",
-    "SSLV3_ALERT_BAD_CERTIFICATE", "SSLV3_ALERT_CERTIFICATE_EXPIRED", "SSLV3_ALERT_CERTIFICATE_REVOKED",
-    "SSLV3_ALERT_CERTIFICATE_UNKNOWN", "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE", "SSLV3_ALERT_HANDSHAKE_FAILURE",
-})  # fmt: skip
-"""Alerts by which a TLS 1.3 server ends a handshake that the client already thinks complete: it read no request."""
+PROOF_PATH: Final = "/health/live"
 
 
 class NotSent(Exception):
@@ -58,15 +56,13 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiting: asyncio.Future[Response] | None = None
         self._parser: Any = None
-        self._requests = 0
         self._received = 0
         self._content_type = ""
         self._body = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected, TLS included."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none of asyncio's classes
 
     @property
     def usable(self) -> bool:
@@ -78,7 +74,6 @@ class _Connection(asyncio.Protocol):
         assert self._transport is not None
         assert self._waiting is None
         self._parser = httptools.HttpResponseParser(self)
-        self._requests += 1
         self._received = 0
         self._content_type = ""
         self._body = bytearray()
@@ -134,11 +129,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer, or TLS, ended it."""
-        first = self._requests == 1 and self._received == 0
-        if first and isinstance(exc, ssl.SSLError) and exc.reason in _REFUSED_BY_TLS:
-            self._fail(NotSent(f"TLS: {exc.reason}"))
-        else:
-            self._fail(NoAnswer("the connection ended before the answer"))
+        self._fail(NoAnswer(f"the connection ended before the answer: {type(exc).__name__ if exc else 'closed'}"))
 
     def _fail(self, error: Exception) -> None:
         waiting, self._waiting = self._waiting, None
@@ -174,7 +165,9 @@ class HttpClient:
             raise NotSent("no connection was free in time") from error
         try:
             connection = await self._connection(deadline)
-            return await self._exchange(connection, request, deadline)
+            response = await self._exchange(connection, request, deadline)
+            self._keep(connection)
+            return response
         finally:
             self._slots.release()
 
@@ -199,7 +192,18 @@ class HttpClient:
             raise NotSent("no connection in time") from error
         except (OSError, ssl.SSLError, ssl.CertificateError) as error:
             raise NotSent(f"no connection: {type(error).__name__}") from error
+        await self._prove(connection, deadline)
         return connection
+
+    async def _prove(self, connection: _Connection, deadline: float) -> None:
+        """The peer answers us over this connection, so it has taken our certificate; nothing has been asked of it."""
+        try:
+            answer = await self._exchange(connection, self._head("GET", PROOF_PATH, {}, 0), deadline)
+        except NoAnswer as error:
+            raise NotSent(f"the peer did not take the connection: {error}") from error
+        if answer.status != 200 or not connection.usable:
+            connection.abort()
+            raise NotSent(f"the peer is not live: status {answer.status}")
 
     async def _exchange(self, connection: _Connection, request: bytes, deadline: float) -> Response:
         loop = asyncio.get_running_loop()
@@ -215,12 +219,11 @@ class HttpClient:
         except BaseException:
             connection.abort()
             raise
-        self._keep(connection, loop.time())
         return response
 
-    def _keep(self, connection: _Connection, now: float) -> None:
+    def _keep(self, connection: _Connection) -> None:
         if connection.usable:
-            connection.idle_since = now
+            connection.idle_since = asyncio.get_running_loop().time()
             self._idle.append(connection)
         else:
             with suppress(OSError):

@@ -134,8 +134,8 @@ class Sample:
         sender, receiver = self.sender or self.instructing, self.receiver or self.instructed
         return (
             f'<AppHdr xmlns="{_ISO}head.001.001.{self.header}">\n'
-             f"<Fr><FIId><FinInstnId><BICFI>{sender}</BICFI></FinInstnId></FIId></Fr>\n"
-             f"<To><FIId><FinInstnId><BICFI>{receiver}</BICFI></FinInstnId></FIId></To>\n"
+            f"<Fr><FIId><FinInstnId><BICFI>{sender}</BICFI></FinInstnId></FIId></Fr>\n"
+            f"<To><FIId><FinInstnId><BICFI>{receiver}</BICFI></FinInstnId></FIId></To>\n"
             + _leaf("BizMsgIdr", self.message_id)
             + _leaf("MsgDefIdr", self.header_type or self.message_type)
             + _leaf("CreDt", self.moment.strftime("%Y-%m-%dT%H:%M:%SZ"))

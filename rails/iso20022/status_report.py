@@ -21,6 +21,7 @@ MESSAGE_TYPE: Final = "pacs.002.001.10"
 _NAMESPACE: Final = ISO_NAMESPACE + MESSAGE_TYPE
 _UNKNOWN: Final = "NOTPROVIDED"
 _ID_MAX: Final = 35
+_UETR_LENGTH: Final = 36
 _INFORMATION_MAX: Final = 105
 _UETR: Final = re.compile(r"[a-f0-9]{8}-[a-f0-9]{4}-4[a-f0-9]{3}-[89ab][a-f0-9]{3}-[a-f0-9]{12}")
 _NOT_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -77,7 +78,7 @@ def _transaction(report: etree._Element, result: TransactionStatus) -> None:
         ("TxSts", result.status),
     ):
         if value:
-            _text(entry, name, value)
+            _text(entry, name, value, length_max=_UETR_LENGTH if name == "OrgnlUETR" else _ID_MAX)
     _reason(entry, result)
 
 

@@ -119,7 +119,7 @@ class AdapterClient:
 
 def _typed(raw: dict[str, Any], kind: type[_Answer]) -> _Answer:
     try:
-        return msgspec.convert(raw, kind)
+        return msgspec.convert(raw, kind, builtin_types=(bytes,))
     except msgspec.ValidationError as error:
         raise CannotEvaluate("ADAPTER_UNAVAILABLE", f"not an answer of the contract: {error}") from error
 

@@ -94,6 +94,6 @@ async def _dispatch(adapter: Adapter, method: str, params: dict[str, Any]) -> ms
 
 def _request(params: dict[str, Any], kind: type[_Request]) -> _Request:
     try:
-        return msgspec.convert(params, kind)
+        return msgspec.convert(params, kind, builtin_types=(bytes,))
     except msgspec.ValidationError as error:
         raise Refused("REQUEST_INVALID", f"{kind.__name__}: {error}") from error

@@ -67,7 +67,7 @@ VALID: dict[str, Sample] = {
         ),
         message_id="SRG-0019", instructing=None, instructed=None, settlement_date=None,
     ),
-    "zm-yen-09.xml": Sample(version="09", payments=(payment(20, amount="120000", currency="JPY"),), message_id="KFU-20"),
+    "zm-yen-09.xml": Sample(version="09", payments=(payment(20, amount="120000", currency="JPY"),), message_id="KFU20"),
     "zm-bulk-08.xml": replace(
         WITH_HEADER, payments=bulk("100.00", "250.25", "0.75", "4000", start=80), message_id="KFU-0080"
     ).summed(),
@@ -121,7 +121,9 @@ BAD: dict[str, tuple[bytes, str]] = {
     "encoding-not-taken.xml": (PLAIN.xml().replace(b"UTF-8", b"UTF-7"), "MESSAGE_MALFORMED"),
     "undeclared-entity.xml": (PLAIN.xml().replace(b"MSG-0001", b"&nbsp;"), "MESSAGE_MALFORMED"),
     "plain-text.xml": (b"please pay Mutale Farms 1250 kwacha\n", "MESSAGE_MALFORMED"),
-    "external-entity.xml": (doctype('<!DOCTYPE Document [<!ENTITY x SYSTEM "file:///etc/hostname">]>'), "MESSAGE_HOSTILE"),
+    "external-entity.xml": (
+        doctype('<!DOCTYPE Document [<!ENTITY x SYSTEM "file:///etc/hostname">]>'), "MESSAGE_HOSTILE",
+    ),
     "parameter-entity.xml": (
         doctype('<!DOCTYPE Document [<!ENTITY % p SYSTEM "http://127.0.0.1:9/p.dtd"> %p;]>'), "MESSAGE_HOSTILE",
     ),
@@ -153,7 +155,9 @@ BAD: dict[str, tuple[bytes, str]] = {
         Sample(payments=(payment(1, amount="1<!-- x -->000000.001"),)).xml(), "AMOUNT_INVALID",
     ),
     "header-of-another-type.xml": (replace(WITH_HEADER, header_type="pacs.009.001.08").xml(), "HEADER_TYPE_MISMATCH"),
-    "header-of-another-version.xml": (replace(WITH_HEADER, header_type="pacs.008.001.10").xml(), "HEADER_TYPE_MISMATCH"),
+    "header-of-another-version.xml": (
+        replace(WITH_HEADER, header_type="pacs.008.001.10").xml(), "HEADER_TYPE_MISMATCH",
+    ),
     "header-without-receiver.xml": (
         WITH_HEADER.xml().replace(b"<To>", b"<Fr>", 1).replace(b"</To>", b"</Fr>", 1), "HEADER_INVALID",
     ),

@@ -146,7 +146,7 @@ def test_an_encoding_that_does_not_hold_is_malformed(raw: bytes) -> None:
 def test_comments_and_instructions_split_no_value() -> None:
     """A validator and a reader that see different texts are how an amount changes on the way."""
     plain = read(Sample(payments=(Payment(amount="1000.00"),)).xml())
-    for amount in ("1<!-- x -->000.00", "10<?x y?>00.00", "<![CDATA[1000]]>.00", "&#49;000.00", "1000<!---->.<!---->00"):
+    for amount in ("1<!-- x -->000.00", "10<?x y?>00.00", "<![CDATA[1000]]>.00", "&#49;000.00", "1000<!---->.<?x?>00"):
         assert read(Sample(payments=(Payment(amount=amount),)).xml()).results == plain.results, amount
 
 

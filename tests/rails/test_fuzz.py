@@ -21,8 +21,9 @@ from tests.rails.support import codes, read, wide
 SECONDS_MAX = 2.0
 FUZZ = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 PIECES = [
-    b"<!DOCTYPE a [<!ENTITY x 'y'>]>", b"&x;", b"<!--", b"-->", b"<![CDATA[", b"]]>", b"<?", b"?>", b"\x00", b"\xff\xfe",
-    b"\xef\xbb\xbf", b"</", b"/>", b"<Document", b"<AppHdr>", b'xmlns="', b"&#x0;", b"&#49;", b"9" * 40, b"-", b"XAU",
+    b"<!DOCTYPE a [<!ENTITY x 'y'>]>", b"&x;", b"<!--", b"-->", b"<![CDATA[", b"]]>", b"<?", b"?>", b"\x00",
+    b"\xff\xfe", b"\xef\xbb\xbf", b"</",
+    b"/>", b"<Document", b"<AppHdr>", b'xmlns="', b"&#x0;", b"&#49;", b"9" * 40, b"-", b"XAU",
     b"XXXX", b"<CdtTrfTxInf>", b"</CdtTrfTxInf>", b"<InstgAgt/>", b"<Fr/>", b"{", b"\xc3\x28", b" " * 300,
     b'<a xmlns="urn:iso:std:iso:20022:tech:xsd:pacs.008.001.08">', b"T24:00:00Z", b"2026-13-45",
 ]  # fmt: skip
