@@ -10,7 +10,6 @@ import pytest
 from tests.evidence import support
 from tests.support.database import TestPostgres
 
-
 _SIDECARS = [support.Sidecar(f"rail-{number}") for number in range(80)]
 
 

@@ -24,20 +24,22 @@ from tuf.api.metadata import Metadata, TargetFile, Targets
 
 from contracts import evidence, keys
 from contracts.canonical import canonical_bytes
-from contracts.tls import client_context, server_context, uvicorn_config
 from contracts.times import rfc3339
+from contracts.tls import client_context, server_context, uvicorn_config
 from controlplane.app import create_app
 from controlplane.context import Context
 from controlplane.evidence import own
 from controlplane.store import Database
 from controlplane.trust import services as trust_services
 from controlplane.trust.signing import RoleFile
+from symphony.evidence_export import export, lines_to_parts
 from symphony.release.ceremony import Ceremony
 from symphony.stack import certificates
 
 ORIGIN = "log.test/sandbox"
 ENVIRONMENT = "sandbox"
-POLICY = "7c" * 32
+WASM = b"\x00asm"
+POLICY = hashlib.sha256(WASM).hexdigest()
 
 
 def key_entry(name: str, key: Ed25519PrivateKey) -> dict[str, str]:
@@ -151,6 +153,25 @@ class Plane:
         asyncio.run(_publish(self, number, canonical_bytes(data)))
 
 
+def export_packet(
+    plane: Plane, out: Path, *, postings: list[dict[str, Any]] | None = None, **period: str
+) -> Path:
+    """An evidence packet, as ``symphony evidence export`` makes it."""
+    read_at = None if postings is None else datetime.now(UTC)
+    with plane.client.stream("GET", "/v1/exports/evidence", params={"settle_s": 1, **period}) as answer:
+        assert answer.status_code == 200, answer.read()
+        parts = lines_to_parts(answer.iter_lines())
+        return export(parts, out, postings=postings, ledger_read_at=read_at)
+
+
+def posting(instruction_id: str, **changes: Any) -> dict[str, Any]:
+    """What the ledger says of a posting that ``Sidecar.payment`` recorded."""
+    return {
+        "instruction_id": instruction_id, "amount_minor": 100, "currency": "ZMW", "debit_agent": "AAAAZMLUXXX",
+        "credit_agent": "BBBBZMLUXXX", "posted_at": "2026-11-24T10:00:00.000000Z",
+    } | changes  # fmt: skip
+
+
 async def _publish(plane: Plane, number: int, environment_data: bytes) -> None:
     context = _context(plane.database, plane.ceremony)
     try:
@@ -162,7 +183,7 @@ async def _publish(plane: Plane, number: int, environment_data: bytes) -> None:
 async def _publish_in(context: Context, plane: Plane, number: int, environment_data: bytes) -> None:
     files = {
         "environment.json": environment_data,
-        "policy.wasm": b"\x00asm",
+        "policy.wasm": WASM,
         "release.json": b"{}",
         "gate.json": b"{}",
         "invariants.json": b"{}",
@@ -269,7 +290,8 @@ def _serving(server: uvicorn.Server) -> Iterator[int]:
     thread.start()
     end = time.monotonic() + 20
     while not server.started:
-        assert thread.is_alive() and time.monotonic() < end, "the control plane did not start"
+        assert thread.is_alive(), "the control plane ended"
+        assert time.monotonic() < end, "the control plane did not start in time"
         time.sleep(0.02)
     try:
         yield server.servers[0].sockets[0].getsockname()[1]

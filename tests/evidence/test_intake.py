@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from contracts import evidence, keys
+from contracts.canonical import canonical_bytes
 from tests.evidence.support import ENVIRONMENT, Plane, Sidecar, decoded
 
 
@@ -117,7 +118,7 @@ def test_the_writers_of_a_sidecar_have_streams_of_their_own(plane: Plane, sideca
         (lambda body: body | {"records": body["records"][::-1]}, "BATCH_SIGNATURE"),
         (lambda body: body | {"records": body["records"][:-1]}, "REQUEST_INVALID"),
         (lambda body: body | {"records": [*body["records"], body["records"][0]]}, "REQUEST_INVALID"),
-        (lambda body: body | {"records": body["records"][:-1] + [base64.b64encode(b"{}").decode()]},
+        (lambda body: body | {"records": [*body["records"][:-1], base64.b64encode(b"{}").decode()]},
          "BATCH_SIGNATURE"),
         (lambda body: body | {"records": "x"}, "REQUEST_INVALID"),
         (lambda body: body | {"records": ["%"] * 3}, "REQUEST_INVALID"),
@@ -147,9 +148,8 @@ def test_records_that_do_not_belong_are_refused_though_signed(plane: Plane, side
     }.get(fault, {})  # fmt: skip
     data = json.dumps(document).encode() if fault == "not canonical" else _canonical(document)
     answer = plane.send(_sealed(sidecar, [data], first_seq=1))
-    assert answer.status_code in (400, 401, 403) and answer.json()["reason_code"] in (
-        "REQUEST_INVALID", "BATCH_SIGNATURE",
-    )  # fmt: skip
+    assert answer.status_code == 400
+    assert answer.json()["reason_code"] in ("REQUEST_INVALID", "BATCH_SIGNATURE")
     assert plane.client.get(f"/v1/evidence/records/{sidecar.name}/1").status_code == 404
 
 
@@ -215,6 +215,4 @@ def _sealed(sidecar: Sidecar, records: list[bytes], **changes: Any) -> dict[str,
 
 
 def _canonical(document: dict[str, Any]) -> bytes:
-    from contracts.canonical import canonical_bytes
-
     return canonical_bytes(document)

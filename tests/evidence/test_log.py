@@ -156,9 +156,11 @@ def test_even_the_owner_cannot_change_or_remove_evidence_by_statement(
     sidecar.plain(256)
     plane.send(sidecar.seal())
     plane.beat(sidecar.heartbeat())
-    with psycopg.connect(plane.database.owner, autocommit=True) as connection:
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute(statement)
+    with (
+        psycopg.connect(plane.database.owner, autocommit=True) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        connection.execute(statement)
 
 
 @pytest.mark.parametrize("role", ["symphony_control", "symphony_control_reader"])
