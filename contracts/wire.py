@@ -139,6 +139,8 @@ async def serve(path: Path, handler: Handler) -> asyncio.Server:
                 task.add_done_callback(tasks.discard)
         except (asyncio.IncompleteReadError, OSError, ValueError, msgspec.DecodeError):
             pass
+        except asyncio.CancelledError:
+            return  # the process ends; the streams module would log this as an error
         finally:
             writer.close()
 

@@ -18,6 +18,7 @@ def check(database_url: str) -> list[str]:
     statements = queries("sidecar")
     try:
         with psycopg.connect(database_url, connect_timeout=5) as connection:
+            connection.execute("SET LOCAL ROLE symphony_executor")
             for invariant, statement in statements.items():
                 row = connection.execute(statement).fetchone()
                 if row is None or row[0] is not True:

@@ -1,8 +1,10 @@
 -- The sidecar's compiled-in invariants: each answers one boolean, asked as the writer's login.
 
 -- name: INV-006
-SELECT bool_and(NOT has_schema_privilege(current_user, n.oid, 'CREATE'))
-FROM pg_catalog.pg_namespace AS n WHERE n.nspname IN ('public', 'symphony')
+SELECT bool_and(NOT has_schema_privilege(r.role, n.oid, 'CREATE')) AND count(*) = 10
+FROM pg_catalog.pg_namespace AS n
+CROSS JOIN (VALUES ('symphony_ingest'), ('symphony_executor'), ('symphony_shipper'), ('symphony_reader'), (session_user)) AS r(role)
+WHERE n.nspname IN ('public', 'symphony')
 
 -- name: INV-010
 SELECT bool_and(NOT has_table_privilege(r.role, c.oid, p.privilege)) AND count(*) > 0

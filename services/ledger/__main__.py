@@ -36,6 +36,7 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("tuf").setLevel(logging.WARNING)  # it logs each key of a threshold that did not sign
     try:
         uvloop.run(_run(arguments.config))
     except SymphonyError as error:

@@ -1,0 +1,74 @@
+"""``symphony``: the command line. Every command ends by the table of exit codes (design section 12).
+
+0 pass, 1 violated or refused, 2 usage, 3 could not evaluate, 4 nothing was tested, 5 signature invalid, 6 missing.
+A user's mistake is one sentence and the next step, never a stack trace.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from contracts.errors import CannotEvaluate, NotTrusted, SymphonyError
+from symphony.commands import demo, evidence, fleet, payments, release, stack
+from symphony.commands.invariants import command as invariants
+
+REFUSED, COULD_NOT_EVALUATE, SIGNATURE_INVALID = 1, 3, 5
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="symphony", prog_name="symphony")
+def cli() -> None:
+    """Policy-as-code control plane with sidecar enforcement for payments.
+
+    Begin with `symphony demo --dir var/demo`, or bring a stack up with `symphony up --dir DIR`.
+    """
+
+
+for _command in (
+    stack.up, stack.down, stack.doctor, demo.demo, payments.submit, payments.payment, payments.reconcile,
+    release.release, fleet.fleet, evidence.evidence, invariants,
+):  # fmt: skip
+    cli.add_command(_command)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; the exit code."""
+    try:
+        result: Any = cli.main(arguments, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as ended:
+        return int(ended.exit_code)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        return INTERRUPTED
+    except SymphonyError as error:
+        click.echo(f"symphony: {error}", err=True)
+        click.echo(f"  next: {error.next_step}", err=True)
+        return _exit_code(error)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        if os.environ.get("SYMPHONY_DEBUG"):
+            raise
+        click.echo(f"symphony: an error of ours, {type(error).__name__}: {error}", err=True)
+        click.echo("  next: run it again with SYMPHONY_DEBUG=1 and report what it prints", err=True)
+        return COULD_NOT_EVALUATE
+
+
+def _exit_code(error: SymphonyError) -> int:
+    if isinstance(error, NotTrusted):
+        return SIGNATURE_INVALID
+    return COULD_NOT_EVALUATE if isinstance(error, CannotEvaluate) else REFUSED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

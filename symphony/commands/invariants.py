@@ -1,0 +1,3 @@
+import click
+@click.group("invariants")
+def command(): pass

@@ -1,0 +1,120 @@
+"""``symphony submit``, ``payment show``, ``reconcile``: what a participant sends, and what became of it."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import click
+
+from contracts.errors import CannotEvaluate
+from symphony.commands.common import dir_option, output_option, say, show_json
+from symphony.stack.layout import Layout
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@dir_option
+@click.option("--participant", help="Who sends; by default the one that speaks for the message's instructing agent.")
+@click.option("--idempotency-key", "key", help="Retry with the same key; by default a fresh one.")
+@click.option("--wait", is_flag=True, help="Wait until each accepted payment has ended.")
+@output_option
+@click.pass_context
+def submit(context: click.Context, file: Path, folder: Path, participant: str | None, key: str | None, wait: bool, output: str) -> None:
+    """Send an ISO 20022 message to the sidecar, as a participant.
+
+    Exit 0 all recorded (with --wait: posted), 1 any refused, 3 could not tell, 2 usage.
+    """
+    from symphony.participant import Participant, participant_for
+
+    layout = Layout.open(folder)
+    sender = Participant(layout, participant or participant_for(layout, file))
+    chosen = key or str(uuid.uuid4())
+    try:
+        reply = sender.submit(file.read_bytes(), key=chosen)
+        ended = [sender.wait(identifier) for identifier in reply.accepted] if wait else []
+    finally:
+        sender.close()
+    if output == "json":
+        show_json({
+            "http_status": reply.status, "idempotency_key": chosen, "participant": sender.name, "reason_code": reply.code,
+            "answer": reply.body, "ended": ended,
+        })  # fmt: skip
+    else:
+        _show(reply.body, sender.name, chosen, ended)
+    context.exit(_exit_code(reply.status, reply.body, ended))
+
+
+def _show(body: Any, participant: str, key: str, ended: list[dict[str, Any]]) -> None:
+    if isinstance(body, dict):
+        say(f"{body['reason_code']}: {body['detail']}\n  next: {body['next_step']}\n  attestation {body.get('attestation_id')}")
+        return
+    for entry in body:
+        state = f"{entry['state']} {entry['reason_code'] or ''}".strip()
+        say(f"{entry['instruction_id']}  {state}  release {entry['policy_version']}" + ("  (first result)" if entry["repeated"] else ""))
+        if entry["reason_code"]:
+            say(f"  {entry['detail']}\n  next: {entry['next_step']}")
+    for state in ended:
+        reference = state["rail_reference"] or state["reason_code"] or ""
+        say(f"{state['instruction_id']}  {state['state']}  {reference}")
+    say(f"participant {participant}, idempotency key {key}")
+
+
+def _exit_code(status: int, body: Any, ended: list[dict[str, Any]]) -> int:
+    if status >= 500:
+        return 3
+    if not isinstance(body, list) or any(entry["state"] == "REFUSED" for entry in body):
+        return 1
+    return 0 if all(state["state"] == "SUCCEEDED" for state in ended) else 1
+
+
+@click.group()
+def payment() -> None:
+    """One payment: what is recorded of it."""
+
+
+@payment.command("show")
+@click.argument("instruction_id", metavar="ID")
+@dir_option
+@output_option
+def payment_show(instruction_id: str, folder: Path, output: str) -> None:
+    """Instruction, attestation, attempts, outcome and evidence of a payment, as a timeline."""
+    from symphony.stack.timeline import timeline
+
+    try:
+        identifier = str(uuid.UUID(instruction_id))
+    except ValueError as error:
+        raise click.BadParameter(f"{instruction_id!r} is no instruction id", param_hint="ID") from error
+    found = timeline(Layout.open(folder), identifier)
+    if found is None:
+        raise CannotEvaluate("NOT_FOUND", f"no instruction {identifier} here")
+    if output == "json":
+        show_json(found)
+        return
+    say(f"{identifier}  {found['state']}  {found['amount']}  {found['instructing_agent']} -> {found['instructed_agent']}")
+    for event in found["events"]:
+        say(f"  {event['at']}  {event['what']:<28} {event['detail']}")
+
+
+@click.command()
+@dir_option
+@output_option
+@click.pass_context
+def reconcile(context: click.Context, folder: Path, output: str) -> None:
+    """Take the count: accepted = posted + refused by the rail + parked + pending; ledger against evidence, both ways.
+
+    Exit 1 when it does not add up.
+    """
+    from symphony.stack.reconcile import take
+
+    found = take(Layout.open(folder))
+    if output == "json":
+        show_json(found)
+    else:
+        say(found["sentence"])
+        for name, value in found["counts"].items():
+            say(f"  {name:<28} {value}")
+        for line in found["problems"]:
+            say(f"  WRONG: {line}")
+    context.exit(0 if found["ok"] else 1)

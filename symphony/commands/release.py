@@ -1,0 +1,154 @@
+"""``symphony release``: propose, approve, promote, roll back, show, list. Keys never leave the officer's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from contracts.errors import CannotEvaluate
+from symphony.commands.common import dir_option, env_option, output_option, say, show_json
+from symphony.stack.layout import ENVIRONMENT, Layout
+
+officer_option = click.option("--as", "officer", required=True, envvar="SYMPHONY_OFFICER", help="The officer who acts, such as alice.")
+
+
+@click.group()
+def release() -> None:
+    """Releases: what officers approve and sidecars enforce.
+
+    A release is proposed by one officer and approved by two others with their own keys; only then can it be promoted.
+    """
+
+
+def _layout(folder: Path, environment: str) -> Layout:
+    if environment != ENVIRONMENT:
+        raise CannotEvaluate("CONFIGURATION", f"this stack is {ENVIRONMENT}, not {environment}", next_step="--env sandbox")
+    return Layout.open(folder)
+
+
+@release.command()
+@dir_option
+@env_option
+@officer_option
+@click.option("--reason", required=True, help="Why; the officers and the regulator read it.")
+@click.option("--ticket", default="none", show_default=True, help="The change ticket.")
+@click.option("--manifests", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of service manifests.")
+@click.option("--environment-data", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Environment template (JSON); by default the stack's own.")
+@click.option("--schemas", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of the rail's XSDs.")
+def propose(
+    folder: Path, environment: str, officer: str, reason: str, ticket: str, manifests: Path | None,
+    environment_data: Path | None, schemas: Path | None,
+) -> None:
+    """Propose the next release: the repo's policies and invariants, manifests, environment data, schemas."""
+    from symphony.stack import release_one
+    from symphony.stack.environment import load_template
+    from symphony.stack.gate import check_stack
+
+    layout = _layout(folder, environment)
+    template = load_template(environment_data or layout.folder / "environment.template.json")
+    chosen = manifests or layout.folder / "manifests"
+    files = release_one.release_files(layout, template=template, manifests=chosen, schemas=schemas)
+    gate = release_one.gate_result(layout, files, *check_stack(layout))
+    draft = release_one.propose_as(layout, officer, files, gate, reason=reason, change_ticket=ticket)
+    say(f"release {draft.number} is PROPOSED, metadata {draft.digest}")
+    say(f"  next: symphony release approve {draft.number} --as <another officer> --dir {folder}")
+
+
+@release.command()
+@click.argument("number", type=click.IntRange(min=1))
+@dir_option
+@env_option
+@officer_option
+def approve(number: int, folder: Path, environment: str, officer: str) -> None:
+    """Download the bytes, check them, show what changes, and sign with the officer's own key."""
+    from symphony.stack.release_one import approve_as
+
+    status = approve_as(_layout(folder, environment), officer, number, say)
+    say(f"release {number} is {status}")
+
+
+@release.command()
+@click.argument("number", type=click.IntRange(min=1))
+@dir_option
+@env_option
+@officer_option
+def promote(number: int, folder: Path, environment: str, officer: str) -> None:
+    """Publish an approved release; sidecars fetch, verify and activate it."""
+    from symphony.stack.release_one import promote_as
+
+    digest = promote_as(_layout(folder, environment), officer, number)
+    say(f"release {number} is ACTIVE, metadata {digest}\n  next: symphony fleet --dir {folder}")
+
+
+@release.command()
+@dir_option
+@env_option
+@officer_option
+@click.option("--to", "to", type=click.IntRange(min=1), required=True, help="The release whose digests come back.")
+@click.option("--reason", required=True, help="Why.")
+@click.option("--ticket", default="none", show_default=True, help="The change ticket.")
+def rollback(folder: Path, environment: str, officer: str, to: int, reason: str, ticket: str) -> None:
+    """Propose the next release with the digests of release TO; it is approved as any other."""
+    from contracts.times import SystemClock
+    from symphony.release.client import Officer
+    from symphony.release.rollback import rollback as propose_rollback
+    from symphony.stack.release_one import control_plane
+
+    layout = _layout(folder, environment)
+    draft = propose_rollback(
+        control_plane(layout, officer), Officer.from_folder(layout.officer(officer)), environment=environment, to=to,
+        reason=reason, change_ticket=ticket, root=layout.root.read_bytes(), now=SystemClock().now(),
+    )  # fmt: skip
+    say(f"release {draft.number} is PROPOSED: the digests of release {to}")
+
+
+@release.command()
+@click.argument("number", type=click.IntRange(min=1))
+@dir_option
+@env_option
+@output_option
+@click.option("--as", "officer", default="alice", show_default=True, help="Who asks.")
+def show(number: int, folder: Path, environment: str, output: str, officer: str) -> None:
+    """One release: its state, who proposed and approved it, what changed since the one before."""
+    from symphony.release.review import difference, downloaded
+    from symphony.stack.release_one import control_plane
+
+    layout = _layout(folder, environment)
+    control = control_plane(layout, officer)
+    found = control.release(environment, number)
+    root = layout.root.read_bytes()
+    files = downloaded(control, environment, number, root).files
+    before = downloaded(control, environment, number - 1, root).files if number > 1 else {}
+    changes = difference(before, files) if before else []
+    shown = {name: value for name, value in found.items() if name != "metadata"}
+    if output == "json":
+        show_json({**shown, "targets": sorted(files), "changes": changes})
+        return
+    for name, value in shown.items():
+        if not isinstance(value, list | dict):
+            say(f"{name:<18} {value}")
+    for event in shown.get("events", []):
+        say(f"  {event['at']}  {event['event']:<10} {event['actor']}")
+    for approval in shown.get("approvals", []):
+        say(f"  signed by {approval['actor']} with key {approval['key_id'][:16]}…")
+    say(f"  {len(files)} targets" + (f"; changed since release {number - 1}:" if before else ""))
+    for line in changes:
+        say(f"    {line}")
+
+
+@release.command("list")
+@dir_option
+@env_option
+@output_option
+@click.option("--as", "officer", default="alice", show_default=True, help="Who asks.")
+def list_releases(folder: Path, environment: str, output: str, officer: str) -> None:
+    """Every release of the environment, newest first."""
+    from symphony.stack.release_one import control_plane
+
+    found = control_plane(_layout(folder, environment), officer).releases(environment)
+    if output == "json":
+        show_json(found)
+        return
+    for entry in found:
+        say(f"{entry['number']:>4}  {entry['status']:<11} {entry['metadata_digest'][:16]}…  {entry.get('reason', '')}")

@@ -1,0 +1,78 @@
+"""``symphony doctor``: one look at every part of a stack, in words and as JSON (addresses, processes, release, leases)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from contracts.errors import CannotEvaluate
+from symphony.stack import prepare
+from symphony.stack.layout import ENVIRONMENT, Layout
+from symphony.stack.reading import READERS, named, reader
+from symphony.stack.up import answers
+
+_PROBES = {"controlplane": "/health/ready", "ledger": "/health/ready", "acceptor": "/health/ready"}
+
+
+def examine(folder: Path) -> dict[str, Any]:
+    """``{"ok", "parts": [{name, where, ok, detail, next_step}], "facts": [...], "addresses", "processes", "sidecar"}``."""
+    layout = Layout.open(folder)
+    running = layout.running()
+    processes = dict(running["processes"]) if running else {}
+    parts = [_part("supervisor", f"pid {running['pid'] if running else '-'}", running is not None, f"symphony up --dir {folder}")]
+    for name, pid in processes.items():
+        parts.append(_process(layout, name, pid))
+    cluster = prepare.database(layout)
+    parts.append(_part("postgres", f"pid {cluster.pid() or '-'}", cluster.pid() is not None, f"symphony up --dir {folder}"))
+    sidecar = _sidecar(layout) if cluster.pid() else None
+    if sidecar is not None:
+        parts.append(_part(
+            "evidence", "backlog", sidecar["evidence_backlog"] < 10_000, "is the control plane up? see the shipper's log",
+            f"{sidecar['evidence_backlog']} records not shipped yet",
+        ))  # fmt: skip
+        parts.append(_part("parked", "payments", not sidecar["parked"], "symphony payment show ID", f"{sidecar['parked']} need a decision"))
+    return {
+        "ok": all(part["ok"] for part in parts), "parts": parts, "facts": _facts(sidecar), "environment": ENVIRONMENT,
+        "addresses": {name: layout.url(name) for name in layout.ports} | {"sockets": str(layout.sockets)},
+        "processes": processes, "sidecar": sidecar,
+        "databases": {kind: prepare.database_url(layout, cluster, kind, login) for kind, (login, _) in READERS.items()},
+    }  # fmt: skip
+
+
+def _process(layout: Layout, name: str, pid: int) -> dict[str, Any]:
+    try:
+        os.kill(pid, 0)
+        alive = True
+    except OSError:
+        alive = False
+    folder = {"writer": "sidecar", "shipper": "sidecar", "acceptor": "sidecar"}.get(name, name)
+    where, ok, detail = f"pid {pid}", alive, ""
+    if name in _PROBES:
+        where += f" {layout.url(name)}"
+        ok = alive and answers(layout, name, _PROBES[name])
+        detail = "ready" if ok else "does not answer ready"
+    return _part(name, where, ok, f"read {layout.folder / folder / (name + '.log')}", detail)
+
+
+def _part(name: str, where: str, ok: bool, next_step: str, detail: str = "") -> dict[str, Any]:  # noqa: FBT001
+    return {"name": name, "where": where, "ok": ok, "detail": detail, "next_step": "" if ok else next_step}
+
+
+def _sidecar(layout: Layout) -> dict[str, Any] | None:
+    try:
+        with reader(layout, "sidecar") as connection:
+            return connection.execute(named("doctor_sidecar")).fetchone()
+    except (CannotEvaluate, psycopg.Error):
+        return None
+
+
+def _facts(sidecar: dict[str, Any] | None) -> list[str]:
+    if sidecar is None:
+        return ["the sidecar's database does not answer"]
+    return [
+        f"release {sidecar['release']} accepted, writer epoch {sidecar['epoch']}, evidence number {sidecar['last_seq']}",
+        f"{sidecar['accepted']} accepted, {sidecar['ended']} ended, {sidecar['pending']} pending, {sidecar['leased']} in hand",
+    ]

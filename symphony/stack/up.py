@@ -1,0 +1,165 @@
+"""``symphony up``: bring a local stack up and keep it up, until Ctrl-C, SIGTERM or ``symphony down``."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from contracts.errors import CannotEvaluate
+from contracts.times import SystemClock
+from symphony.stack import prepare
+from symphony.stack.environment import load_template, manifests_in, template_of
+from symphony.stack.gate import check_stack
+from symphony.stack.layout import Layout, write_json
+from symphony.stack.release_one import release_one
+from symphony.stack.supervisor import Supervisor
+
+Say = Callable[[str], None]
+READY_TIMEOUT_S = 60.0
+DOWN_TIMEOUT_S = 30.0
+PROBE_TIMEOUT_S = 2.0
+
+
+def run(
+    folder: Path, *, manifests: Path | None, schemas: Path | None, say: Say, failpoints: Path | None = None,
+    started: Callable[[Layout], None] | None = None,
+) -> None:
+    """Foreground: everything up, then look after it. ``started`` is called once it is ready."""
+    layout = Layout.create(folder)
+    if layout.running():
+        raise CannotEvaluate("CONFIGURATION", f"{folder} runs already", next_step=f"symphony down --dir {folder}")
+    supervisor = Supervisor(layout)
+    cluster = prepare.database(layout)
+
+    def stop(_number: int, _frame: object) -> None:
+        supervisor.stopping = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    try:
+        begun = time.monotonic()
+        cluster.start()
+        applied = prepare.databases(layout, cluster)
+        say(f"PostgreSQL runs, {len(applied)} migrations applied to three databases ({time.monotonic() - begun:.1f} s)")
+        template = _kept_template(layout, manifests)
+        prepare.keys_and_certificates(layout, [entry["id"] for entry in template["participants"]], SystemClock().now())
+        configurations = prepare.configurations(layout, cluster, failpoints)
+        _bring_up(supervisor, layout, configurations, manifests, schemas, say)
+        say(f"ready after {time.monotonic() - begun:.1f} s: {layout.url('acceptor')}/v1/instructions")
+        supervisor.ready = True
+        supervisor.write()
+        if started is not None:
+            started(layout)
+        supervisor.run()
+    except KeyboardInterrupt:
+        say("stopped while starting")
+    finally:
+        supervisor.stop()
+        cluster.stop()
+    say("down: every process has ended")
+
+
+def _kept_template(layout: Layout, manifests: Path | None) -> dict[str, Any]:
+    """The stack's own template and manifests, copied at the first start, for officers to edit afterwards."""
+    kept = layout.folder / "environment.template.json"
+    if not kept.exists():
+        write_json(kept, load_template(template_of(manifests)))
+        for name, document in manifests_in(manifests).items():
+            write_json(layout.part("manifests") / f"{name}.json", document)
+    return load_template(kept)
+
+
+def _bring_up(
+    supervisor: Supervisor, layout: Layout, configurations: dict[str, Path], manifests: Path | None,
+    schemas: Path | None, say: Say,
+) -> None:
+    supervisor.add("controlplane", configurations["controlplane"])
+    supervisor.wait(lambda: answers(layout, "controlplane", "/health/live"), timeout_s=READY_TIMEOUT_S, what="the control plane")
+    say("the control plane answers; officers are known by certificate and by signature")
+    passed, failed = check_stack(layout)
+    say(f"the invariant gate: {len(passed)} hold, {len(failed)} do not; signed by the gate key")
+    release_one(layout, manifests, schemas, passed, failed, say)
+    for name in ("ledger", "adapter", "writer", "shipper", "acceptor"):
+        supervisor.add(name, configurations[name])
+    supervisor.wait(
+        lambda: answers(layout, "ledger", "/health/ready") and answers(layout, "acceptor", "/health/ready"),
+        timeout_s=READY_TIMEOUT_S, what="ledger and sidecar",
+    )  # fmt: skip
+    say("ledger and sidecar have fetched the release over TUF, verified it, and run it")
+
+
+def detached(folder: Path, arguments: list[str], say: Say) -> None:
+    """Start ``symphony up`` in the background and wait until it is ready."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    log = folder / "up.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "symphony", "up", "--dir", str(folder), *arguments], stdout=out, stderr=out,
+            stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    seen = 0
+    while True:
+        lines = log.read_text().splitlines()
+        for line in lines[seen:]:
+            say(line)
+        seen = len(lines)
+        if process.poll() is not None:
+            raise CannotEvaluate("CONFIGURATION", f"it did not come up: {lines[-1] if lines else 'no output'}", next_step=f"read {log}")
+        if is_ready(folder, process.pid):
+            return
+        time.sleep(0.1)
+
+
+def is_ready(folder: Path, pid: int | None = None) -> bool:
+    """Whether a stack runs there (as ``pid``, when it is given) and is ready."""
+    try:
+        running = Layout.open(folder).running()
+    except CannotEvaluate:
+        return False
+    return running is not None and bool(running["ready"]) and (pid is None or running["pid"] == pid)
+
+
+def down(folder: Path) -> bool:
+    """Stop a stack; ``False`` when none ran there. Raises ``CannotEvaluate`` when it will not end in time."""
+    running = Layout.open(folder).running()
+    if running is None:
+        return False
+    os.kill(running["pid"], signal.SIGTERM)
+    deadline = time.monotonic() + DOWN_TIMEOUT_S
+    while _alive(running["pid"]):
+        if time.monotonic() > deadline:
+            raise CannotEvaluate("CONFIGURATION", f"process {running['pid']} has not ended in {DOWN_TIMEOUT_S:.0f} s")
+        time.sleep(0.05)
+    return True
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def answers(layout: Layout, name: str, path: str) -> bool:
+    """Whether a server of the stack answers 200 at an address."""
+    context = ssl.create_default_context(cafile=str(layout.ca))
+    if name != "acceptor":  # it takes participants' certificates only, and health without any
+        folder = layout.folder / "sidecar"
+        context.load_cert_chain(folder / "client.pem", folder / "client-key.pem")
+    connection = http.client.HTTPSConnection("127.0.0.1", layout.ports[name], context=context, timeout=PROBE_TIMEOUT_S)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
