@@ -75,7 +75,8 @@ def party_at(element: etree._Element | None) -> Agent:
 
 
 def _from_parts(parts: Children) -> Agent:
-    other = text_at(parts.get("Othr"), "Id") or text_at(parts.get("PrtryId"), "Id")
+    named = parts.get("Othr") if "Othr" in parts else parts.get("PrtryId")
+    other = None if named is None else text_at(named, "Id")
     return Agent(
         bic=_bic(text_of(parts.get("BICFI")) or text_of(parts.get("BIC"))),
         clearing=_clearing(parts.get("ClrSysMmbId")),
@@ -103,8 +104,10 @@ def _lei(text: str | None) -> str | None:
 
 def _clearing(element: etree._Element | None) -> str | None:
     """``CLR:<system>:<member>``; version 001.01 has only a code or a proprietary member id."""
+    if element is None:
+        return None
     member = text_at(element, "MmbId") or text_at(element, "Id") or text_at(element, "Prtry")
-    if element is None or member is None:
+    if member is None:
         return None
     system = text_at(element, "ClrSysId", "Cd") or text_at(element, "ClrSysId", "Prtry") or ""
     if ":" in system:

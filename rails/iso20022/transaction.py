@@ -31,7 +31,7 @@ from rails.iso20022.header import NO_HEADER, Header
 from rails.sdk.types import RailContext, References
 
 ACCOUNT_CHARACTERS_MAX: Final = 64
-_ACCOUNT_FORMS: Final = (("IBAN",), ("Othr", "Id"), ("BBAN",), ("UPIC",), ("PrtryAcct", "Id"))
+_ACCOUNT_FORMS: Final = ("IBAN", "Othr", "BBAN", "UPIC", "PrtryAcct")
 
 
 def references_of(transaction: Transaction) -> References:
@@ -129,9 +129,12 @@ def _instructed_amount(parts: Children) -> dict[str, str] | None:
 
 
 def _account(parts: Children, name: str) -> str | None:
-    identification = children(parts.get(name)).get("Id")
-    for path in _ACCOUNT_FORMS:
-        text = text_at(identification, *path)
+    if name not in parts:
+        return None
+    identification = children(children(parts[name]).get("Id"))
+    for form in _ACCOUNT_FORMS:
+        element = identification.get(form)
+        text = text_at(element, "Id") if element is not None and len(element) else text_of(element)
         if text is not None:
             return text[:ACCOUNT_CHARACTERS_MAX]
     return None
