@@ -35,7 +35,5 @@ def sidecar(_unused: Iterator[support.Sidecar]) -> support.Sidecar:
 @pytest.fixture
 def fresh(postgres: TestPostgres, tmp_path: Path) -> Iterator[tuple[support.Plane, support.Sidecar]]:
     """A control plane of its own, its log empty but for the TUF roles, with one sidecar."""
-    with support.running(postgres.new_database("controlplane"), tmp_path) as running:
-        sidecar = support.Sidecar("rail")
-        running.publish(1, [support.key_entry(sidecar.name, sidecar.key)], log_keys=[running.log_key])
-        yield running, sidecar
+    with support.own_plane(postgres, tmp_path) as made:
+        yield made

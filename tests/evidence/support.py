@@ -6,6 +6,8 @@ import asyncio
 import base64
 import hashlib
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -170,6 +172,39 @@ def posting(instruction_id: str, **changes: Any) -> dict[str, Any]:
         "instruction_id": instruction_id, "amount_minor": 100, "currency": "ZMW", "debit_agent": "AAAAZMLUXXX",
         "credit_agent": "BBBBZMLUXXX", "posted_at": "2026-11-24T10:00:00.000000Z",
     } | changes  # fmt: skip
+
+
+def verify(packet: Path, *more: str) -> tuple[int, str]:
+    """Run the packet's own verifier, isolated: nothing of ours is on its path."""
+    done = subprocess.run(
+        [sys.executable, "-I", str(packet / "verify.py"), str(packet), *more], capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    return done.returncode, done.stdout
+
+
+def story(plane: Plane, sidecar: Sidecar) -> list[dict[str, Any]]:
+    """A day of payments over several batches; the ledger's postings."""
+    for number in range(3):
+        sidecar.payment(f"i-{number}")
+        sidecar.attest(f"r-{number}", reason="CAP_PAYMENT" if number else "DUPLICATE_TRANSACTION")
+        assert plane.send(sidecar.seal()).status_code == 200
+    sidecar.payment("i-failed", outcome="FAILED")
+    sidecar.payment("i-parked", outcome="PENDING_MANUAL")
+    sidecar.payment("i-pending", outcome=None)
+    sidecar.add("startup", reason="restart")
+    plane.send(sidecar.seal())
+    plane.beat(sidecar.heartbeat())
+    return [posting(f"i-{number}") for number in range(3)]
+
+
+@contextmanager
+def own_plane(postgres: Any, folder: Path) -> Iterator[tuple[Plane, Sidecar]]:
+    """A control plane of its own, its log empty but for the TUF roles, with one sidecar, ``rail``."""
+    with running(postgres.new_database("controlplane"), folder) as plane:
+        sidecar = Sidecar("rail")
+        plane.publish(1, [key_entry(sidecar.name, sidecar.key)], log_keys=[plane.log_key])
+        yield plane, sidecar
 
 
 async def _publish(plane: Plane, number: int, environment_data: bytes) -> None:

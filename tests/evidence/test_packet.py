@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,8 @@ from contracts.times import rfc3339
 from symphony.evidence_export import export
 from symphony.packet import verifier_source, verify_folder
 from symphony.packet.parts.findings import SENTENCE
-from tests.evidence.support import Plane, Sidecar, export_packet, posting
+from tests.evidence.support import Plane, Sidecar, export_packet, key_entry, own_plane, story, verify
+from tests.support.database import TestPostgres
 
 FILES = {
     "records.jsonl", "log.json", "batches.json", "checkpoint", "streams.json", "postings.json", "packet.json",
@@ -26,45 +29,27 @@ FILES = {
 }  # fmt: skip
 
 
-def verify(packet: Path, *more: str) -> tuple[int, str]:
-    """Run the packet's own verifier, isolated: nothing of ours is on its path."""
-    done = subprocess.run(
-        [sys.executable, "-I", str(packet / "verify.py"), str(packet), *more], capture_output=True, text=True
-    )
-    assert done.stderr == ""
-    return done.returncode, done.stdout
-
-
-def story(plane: Plane, sidecar: Sidecar) -> list[dict[str, Any]]:
-    """A day of payments over several batches; the ledger's postings."""
-    for number in range(3):
-        sidecar.payment(f"i-{number}")
-        sidecar.attest(f"r-{number}", reason="CAP_PAYMENT" if number else "DUPLICATE_TRANSACTION")
-        assert plane.send(sidecar.seal()).status_code == 200
-    sidecar.payment("i-failed", outcome="FAILED")
-    sidecar.payment("i-parked", outcome="PENDING_MANUAL")
-    sidecar.payment("i-pending", outcome=None)
-    sidecar.add("startup", reason="restart")
-    plane.send(sidecar.seal())
-    plane.beat(sidecar.heartbeat())
-    return [posting(f"i-{number}") for number in range(3)]
+@pytest.fixture(scope="module")
+def told(postgres: TestPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Plane, Path]]:
+    """A plane whose story was told, and the packet of it; nobody changes them."""
+    folder = tmp_path_factory.mktemp("told")
+    with own_plane(postgres, folder) as (plane, sidecar):
+        yield plane, export_packet(plane, folder / "packet", postings=story(plane, sidecar))
 
 
 @pytest.fixture
-def packet(fresh: tuple[Plane, Sidecar], tmp_path: Path) -> Path:
-    plane, sidecar = fresh
-    postings = story(plane, sidecar)
-    return export_packet(plane, tmp_path / "packet", postings=postings)
+def packet(told: tuple[Plane, Path]) -> Path:
+    return told[1]
 
 
-def test_a_whole_packet_verifies_by_itself_and_says_what_that_means(packet: Path, fresh: Any) -> None:
+def test_a_whole_packet_verifies_by_itself_and_says_what_that_means(packet: Path, told: Any) -> None:
     code, text = verify(packet)
     assert code == 0, text
     assert text.rstrip().endswith(SENTENCE)
     assert "the packet's own root was used" in text
     assert {path.name for path in packet.iterdir()} == FILES
     assert verify_folder(packet)[0].exit_code() == 0
-    code, text = verify(packet, "--root", str(fresh[0].ceremony.root_path))
+    code, text = verify(packet, "--root", str(told[0].ceremony.root_path))
     assert code == 0, text
     assert "the packet's own root" not in text
 
@@ -135,8 +120,6 @@ def test_two_releases_and_a_rotated_evidence_key_verify(fresh: tuple[Plane, Side
     sidecar.plain(2)
     plane.send(sidecar.seal())
     old, sidecar.key = sidecar.key, Sidecar("x").key
-    from tests.evidence.support import key_entry
-
     sidecar.plain(1)
     late = sidecar.seal()
     assert plane.send(late).json()["reason_code"] == "STREAM_UNKNOWN"
@@ -165,8 +148,6 @@ def test_an_export_that_was_cut_off_leaves_nothing(fresh: tuple[Plane, Sidecar],
 
 
 def test_the_verifier_is_one_file_of_standard_library_and_cryptography() -> None:
-    import ast
-
     names = set()
     for node in ast.walk(ast.parse(verifier_source())):
         if isinstance(node, ast.Import):
