@@ -150,7 +150,7 @@ def _read(response: http.client.HTTPResponse, length_max: int) -> bytes:
 
 def _cut(sock: socket.socket) -> None:
     try:
-        sock.shutdown(socket.SHUT_RDWR)
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # not SSLSocket's, which would go on in plain text
     except OSError:
         pass
 
