@@ -6,6 +6,7 @@
 * the folder must not be there, or be empty; it is made beside it and renamed, so a packet is whole or absent;
 * records are written as they arrive; the computed files come from the same code that verifies them;
 * read the ledger first and then begin the export: then every posting's allow record has had its time to arrive;
+  give all its postings: those of the packet's payments and of its period are kept;
 * nothing here is trusted: run the packet's own ``verify.py``.
 """
 
@@ -25,6 +26,7 @@ from contracts.errors import CannotEvaluate, Refused
 from contracts.times import rfc3339
 from symphony.packet import verifier_source
 from symphony.packet.parts.contents import computed_files, manifest_of, pretty_json
+from symphony.packet.parts.derive import timelines
 
 PART_BYTES_MAX = 32 * 1024 * 1024
 POSTING_FIELDS = ("instruction_id", "amount_minor", "currency", "debit_agent", "credit_agent", "posted_at")
@@ -121,11 +123,21 @@ def _fill(
         raise CannotEvaluate("PACKET_INVALID", "the export was cut off")
     ledger = {
         "read_at": rfc3339(ledger_read_at) if ledger_read_at else None,
-        "postings": [{name: posting.get(name) for name in POSTING_FIELDS} for posting in postings],
+        "postings": [{name: posting.get(name) for name in POSTING_FIELDS} for posting in _wanted(packet, postings)],
     }
     for name, content in _contents(packet, ledger).items():
         (folder / name).write_bytes(content)
     (folder / "manifest.json").write_bytes(manifest_of(folder))
+
+
+def _wanted(packet: _Packet, postings: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The postings of the packet's payments, whenever posted, and every other posting of the period."""
+    known = {entry["instruction_id"] for entry in timelines(packet.documents)}
+    begin, end = packet.facts["from"], None if packet.facts["until_now"] else packet.facts["to"]
+    for posting in postings:
+        inside = (begin is None or posting["posted_at"] >= begin) and (end is None or posting["posted_at"] < end)
+        if inside or str(posting["instruction_id"]) in known:
+            yield posting
 
 
 def _contents(packet: _Packet, ledger: dict[str, Any]) -> dict[str, bytes]:

@@ -49,6 +49,7 @@ async def parts(context: Context, period: Period, *, settle_s: float = SETTLE_S)
     yield {
         "part": "packet", "environment": context.environment, "exported_at": rfc3339(context.clock.now()),
         "from": rfc3339(period.begin) if period.begin else None, "to": rfc3339(period.end or head["made_at"]),
+        "until_now": period.end is None,
         "first_index": first, "end_index": behind, "tree_size": head["size"],
     }  # fmt: skip
     yield {"part": "checkpoint", "note": head["note"], "streams": streams}

@@ -19,7 +19,7 @@ from contracts.times import rfc3339
 from symphony.evidence_export import export
 from symphony.packet import verifier_source, verify_folder
 from symphony.packet.parts.findings import SENTENCE
-from tests.evidence.support import Plane, Sidecar, export_packet, key_entry, own_plane, story, verify
+from tests.evidence.support import Plane, Sidecar, export_packet, key_entry, own_plane, posting, story, verify
 from tests.support.database import TestPostgres
 
 FILES = {
@@ -100,12 +100,30 @@ def test_a_period_is_a_contiguous_part_of_the_log_that_proves_itself(
         time.sleep(0.01)
     for index, (begin, end) in enumerate([(2, 4), (0, 3), (4, None), (None, 5), (1, 2)]):
         period = {name: moments[n] for name, n in (("from", begin), ("to", end)) if n is not None}
-        packet = export_packet(plane, tmp_path / f"packet-{index}", **period)
+        postings = [posting(f"i-{number}", posted_at=moments[number]) for number in range(6)]
+        packet = export_packet(plane, tmp_path / f"packet-{index}", postings=postings, **period)
         code, text = verify(packet)
         assert code == 0, text
         log = json.loads((packet / "log.json").read_text())
         assert 0 < len(log["leaves"]) < log["tree_size"]
         assert "is not judged" in text
+
+
+def test_a_retry_that_was_answered_again_is_no_exception_and_no_second_decision(
+    fresh: tuple[Plane, Sidecar], tmp_path: Path
+) -> None:
+    plane, sidecar = fresh
+    sidecar.payment("i-1")
+    sidecar.add("attestation", decision="ACCEPT", attestation_id="again", reason_code=None, release_number=1,
+                policy_digest=None, repeats="a-i-1", instructions=[])  # fmt: skip
+    sidecar.add("attestation", decision="REJECT", attestation_id="no", reason_code="TOKEN_EXPIRED",
+                release_number=None, policy_digest=None, instructions=[])  # fmt: skip
+    plane.send(sidecar.seal())
+    packet = export_packet(plane, tmp_path / "packet", postings=[posting("i-1")])
+    assert verify(packet)[0] == 0
+    found = json.loads((packet / "exceptions.json").read_text())
+    assert [(item["kind"], item["reason_code"]) for item in found] == [("REJECTED", "TOKEN_EXPIRED")]
+    assert json.loads((packet / "kpis.json").read_text())["repeats_answered"] == 1
 
 
 def test_an_empty_period_is_refused(fresh: tuple[Plane, Sidecar]) -> None:

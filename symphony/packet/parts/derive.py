@@ -146,7 +146,8 @@ def exceptions(documents: Documents, entries: list[dict[str, Any]]) -> list[dict
     """Refused, failed, parked, requeued and open payments and rejected callers, with reason and log index."""
     out = []
     for index, document in sorted(documents.items()):
-        if kind_of_record(document) == "attestation" and not document["instructions"]:
+        rejected = kind_of_record(document) == "attestation" and document["decision"] == "REJECT"
+        if rejected and not document["instructions"]:
             out.append({"kind": "REJECTED", "subject": document["attestation_id"], "reason_code":
                         document["reason_code"], "log_index": index, "at": document["recorded_at"]})  # fmt: skip
     for entry in entries:
@@ -181,6 +182,7 @@ def kpis(documents: Documents, entries: list[dict[str, Any]], found: list[dict[s
         "evidence_complete_basis_points": complete * 10_000 // len(accepted) if accepted else None,
         "ambiguous": sum(item["kind"] == "PENDING_MANUAL" for item in found),
         "open": sum(item["kind"] == "OPEN" for item in found),
+        "repeats_answered": sum(bool(document.get("repeats")) for document in documents.values()),
         "duplicates_stopped": sum(reasons.get(code, 0) for code in DUPLICATES),
         "reasons_top": [{"reason_code": code, "count": count} for code, count in top],
     }  # fmt: skip
