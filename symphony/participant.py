@@ -1,4 +1,5 @@
-"""A participant's client: mTLS with its own certificate, a fresh sender-constrained token per request (a development stack).
+"""A participant's client: mTLS with its own certificate, a fresh sender-constrained token per request (a development
+stack).
 
 In a real deployment the issuer is the scheme's; here the stack's issuer key makes the tokens.
 """
@@ -51,12 +52,16 @@ class Reply:
 class Participant:
     """One participant of a stack. ``close`` it."""
 
-    def __init__(self, layout: Layout, name: str, *, certificate_of: str | None = None, subject: str | None = None) -> None:
+    def __init__(
+        self, layout: Layout, name: str, *, certificate_of: str | None = None, subject: str | None = None
+    ) -> None:
         folder = layout.participant(certificate_of or name)
         self._layout = layout
         self.name = name
         self.subject = subject or f"{name}-payments"
-        self._x5t = load_credential(layout.participant(name) / "client.pem", layout.participant(name) / "client-key.pem").x5t_s256
+        self._x5t = load_credential(
+            layout.participant(name) / "client.pem", layout.participant(name) / "client-key.pem"
+        ).x5t_s256
         self._issuer = load_key(layout.folder / "issuer" / "key.pem")
         self._audience = audience(layout)
         context = client_context(folder / "client.pem", folder / "client-key.pem", layout.ca)
@@ -68,7 +73,9 @@ class Participant:
             self._issuer, ISSUER_KID, ISSUER, self._audience, self.subject, self._x5t, SystemClock().now(), jti=jti
         )
 
-    def submit(self, raw: bytes, *, key: str | None = None, token: str | None = None, accept: str = "application/json") -> Reply:
+    def submit(
+        self, raw: bytes, *, key: str | None = None, token: str | None = None, accept: str = "application/json"
+    ) -> Reply:
         """Send a message. Raises ``CannotEvaluate`` when it is not known whether it arrived."""
         headers = {
             "authorization": f"Bearer {token or self.token()}", "idempotency-key": key or str(uuid.uuid4()),
@@ -78,7 +85,9 @@ class Participant:
 
     def status(self, instruction_id: str) -> Reply:
         """The state of an own instruction."""
-        return self._call("GET", f"/v1/instructions/{instruction_id}", headers={"authorization": f"Bearer {self.token()}"})
+        return self._call(
+            "GET", f"/v1/instructions/{instruction_id}", headers={"authorization": f"Bearer {self.token()}"}
+        )
 
     def wait(self, instruction_id: str, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
         """The state once it has ended. Raises ``CannotEvaluate OUTCOME_UNKNOWN`` after the bound."""
@@ -99,7 +108,9 @@ class Participant:
         try:
             response = self._client.request(method, path, **more)
         except httpx.HTTPError as error:
-            raise CannotEvaluate("OUTCOME_UNKNOWN", f"the sidecar did not answer: {error}", next_step="retry with the same key") from error
+            raise CannotEvaluate(
+                "OUTCOME_UNKNOWN", f"the sidecar did not answer: {error}", next_step="retry with the same key"
+            ) from error
         kind = response.headers.get("content-type", "")
         return Reply(response.status_code, response.json() if "json" in kind else response.text, kind)
 
@@ -117,8 +128,10 @@ def participant_for(layout: Layout, path: Path) -> str:
     text = path.read_bytes().decode("utf-8", "replace").upper()
     known = [p["id"] for p in template["participants"]]
     places = {
-        entry["id"]: min((text.find(agent[:8]) for agent in entry["agents"] if agent != "*" and agent[:8] in text), default=-1)
+        entry["id"]: min(
+            (text.find(agent[:8]) for agent in entry["agents"] if agent != "*" and agent[:8] in text), default=-1
+        )
         for entry in template["participants"]
     }
     found = sorted((place, name) for name, place in places.items() if place >= 0)
-    return found[0][1] if found else known[0]
+    return str(found[0][1] if found else known[0])

@@ -11,7 +11,7 @@ from symphony.commands.common import dir_option, say
 from symphony.stack.layout import Layout
 
 
-class Moment(click.ParamType):
+class Moment(click.ParamType[datetime]):
     """A time: RFC 3339, or a date (its first moment, UTC)."""
 
     name = "time"
@@ -49,7 +49,9 @@ def export(folder: Path, out: Path, begin: datetime | None, end: datetime | None
 
 @evidence.command()
 @click.argument("packet", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--root", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The root.json that you trust.")
+@click.option(
+    "--root", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The root.json that you trust."
+)
 @click.pass_context
 def verify(context: click.Context, packet: Path, root: Path | None) -> None:
     """Run the verifier of this Symphony on a packet. Exit 0 OK, 3 could not tell, 5 wrong, 6 a signature is missing."""

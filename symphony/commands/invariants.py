@@ -1,3 +1,6 @@
 import click
+
+
 @click.group("invariants")
-def command(): pass
+def command():
+    pass

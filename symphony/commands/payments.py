@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from contracts.errors import CannotEvaluate
+from contracts.times import SystemClock
+from rails.iso20022.samples import freshen
 from symphony.commands.common import dir_option, output_option, say, show_json
 from symphony.stack.layout import Layout
 
@@ -18,10 +20,24 @@ from symphony.stack.layout import Layout
 @dir_option
 @click.option("--participant", help="Who sends; by default the one that speaks for the message's instructing agent.")
 @click.option("--idempotency-key", "key", help="Retry with the same key; by default a fresh one.")
+@click.option(
+    "--fresh",
+    is_flag=True,
+    help="For our own examples: date the message now, with new ids; otherwise bytes are sent unchanged.",
+)
 @click.option("--wait", is_flag=True, help="Wait until each accepted payment has ended.")
 @output_option
 @click.pass_context
-def submit(context: click.Context, file: Path, folder: Path, participant: str | None, key: str | None, wait: bool, output: str) -> None:
+def submit(
+    context: click.Context,
+    file: Path,
+    folder: Path,
+    participant: str | None,
+    key: str | None,
+    fresh: bool,
+    wait: bool,
+    output: str,
+) -> None:
     """Send an ISO 20022 message to the sidecar, as a participant.
 
     Exit 0 all recorded (with --wait: posted), 1 any refused, 3 could not tell, 2 usage.
@@ -32,13 +48,17 @@ def submit(context: click.Context, file: Path, folder: Path, participant: str | 
     sender = Participant(layout, participant or participant_for(layout, file))
     chosen = key or str(uuid.uuid4())
     try:
-        reply = sender.submit(file.read_bytes(), key=chosen)
+        raw = file.read_bytes()
+        if fresh:
+            raw = freshen(raw, SystemClock().now(), mark=f"-{chosen[:8]}")
+        reply = sender.submit(raw, key=chosen)
         ended = [sender.wait(identifier) for identifier in reply.accepted] if wait else []
     finally:
         sender.close()
     if output == "json":
         show_json({
-            "http_status": reply.status, "idempotency_key": chosen, "participant": sender.name, "reason_code": reply.code,
+            "http_status": reply.status, "idempotency_key": chosen, "participant": sender.name, "reason_code":
+            reply.code,
             "answer": reply.body, "ended": ended,
         })  # fmt: skip
     else:
@@ -48,16 +68,21 @@ def submit(context: click.Context, file: Path, folder: Path, participant: str | 
 
 def _show(body: Any, participant: str, key: str, ended: list[dict[str, Any]]) -> None:
     if isinstance(body, dict):
-        say(f"{body['reason_code']}: {body['detail']}\n  next: {body['next_step']}\n  attestation {body.get('attestation_id')}")
+        say(
+            f"{body['reason_code']}: {body['detail']}\n  next: {body['next_step']}\n  attestation {body.get('attestation_id')}"
+        )
         return
     for entry in body:
         state = f"{entry['state']} {entry['reason_code'] or ''}".strip()
-        say(f"{entry['instruction_id']}  {state}  release {entry['policy_version']}" + ("  (first result)" if entry["repeated"] else ""))
+        say(
+            f"{entry['instruction_id']}  {state}  release {entry['policy_version']}"
+            + ("  (first result)" if entry["repeated"] else "")
+        )
         if entry["reason_code"]:
             say(f"  {entry['detail']}\n  next: {entry['next_step']}")
-    for state in ended:
-        reference = state["rail_reference"] or state["reason_code"] or ""
-        say(f"{state['instruction_id']}  {state['state']}  {reference}")
+    for end in ended:
+        reference = end["rail_reference"] or end["reason_code"] or ""
+        say(f"{end['instruction_id']}  {end['state']}  {reference}")
     say(f"participant {participant}, idempotency key {key}")
 
 
@@ -92,7 +117,9 @@ def payment_show(instruction_id: str, folder: Path, output: str) -> None:
     if output == "json":
         show_json(found)
         return
-    say(f"{identifier}  {found['state']}  {found['amount']}  {found['instructing_agent']} -> {found['instructed_agent']}")
+    say(
+        f"{identifier}  {found['state']}  {found['amount']}  {found['instructing_agent']} -> {found['instructed_agent']}"
+    )
     for event in found["events"]:
         say(f"  {event['at']}  {event['what']:<28} {event['detail']}")
 

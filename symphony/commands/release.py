@@ -10,7 +10,9 @@ from contracts.errors import CannotEvaluate
 from symphony.commands.common import dir_option, env_option, output_option, say, show_json
 from symphony.stack.layout import ENVIRONMENT, Layout
 
-officer_option = click.option("--as", "officer", required=True, envvar="SYMPHONY_OFFICER", help="The officer who acts, such as alice.")
+officer_option = click.option(
+    "--as", "officer", required=True, envvar="SYMPHONY_OFFICER", help="The officer who acts, such as alice."
+)
 
 
 @click.group()
@@ -23,7 +25,9 @@ def release() -> None:
 
 def _layout(folder: Path, environment: str) -> Layout:
     if environment != ENVIRONMENT:
-        raise CannotEvaluate("CONFIGURATION", f"this stack is {ENVIRONMENT}, not {environment}", next_step="--env sandbox")
+        raise CannotEvaluate(
+            "CONFIGURATION", f"this stack is {ENVIRONMENT}, not {environment}", next_step="--env sandbox"
+        )
     return Layout.open(folder)
 
 
@@ -33,12 +37,26 @@ def _layout(folder: Path, environment: str) -> Layout:
 @officer_option
 @click.option("--reason", required=True, help="Why; the officers and the regulator read it.")
 @click.option("--ticket", default="none", show_default=True, help="The change ticket.")
-@click.option("--manifests", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of service manifests.")
-@click.option("--environment-data", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Environment template (JSON); by default the stack's own.")
-@click.option("--schemas", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of the rail's XSDs.")
+@click.option(
+    "--manifests", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of service manifests."
+)
+@click.option(
+    "--environment-data",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Environment template (JSON); by default the stack's own.",
+)
+@click.option(
+    "--schemas", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of the rail's XSDs."
+)
 def propose(
-    folder: Path, environment: str, officer: str, reason: str, ticket: str, manifests: Path | None,
-    environment_data: Path | None, schemas: Path | None,
+    folder: Path,
+    environment: str,
+    officer: str,
+    reason: str,
+    ticket: str,
+    manifests: Path | None,
+    environment_data: Path | None,
+    schemas: Path | None,
 ) -> None:
     """Propose the next release: the repo's policies and invariants, manifests, environment data, schemas."""
     from symphony.stack import release_one

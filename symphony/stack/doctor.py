@@ -1,4 +1,5 @@
-"""``symphony doctor``: one look at every part of a stack, in words and as JSON (addresses, processes, release, leases)."""
+"""``symphony doctor``: one look at every part of a stack, in words and as JSON (addresses, processes, release,
+leases)."""
 
 from __future__ import annotations
 
@@ -18,22 +19,40 @@ _PROBES = {"controlplane": "/health/ready", "ledger": "/health/ready", "acceptor
 
 
 def examine(folder: Path) -> dict[str, Any]:
-    """``{"ok", "parts": [{name, where, ok, detail, next_step}], "facts": [...], "addresses", "processes", "sidecar"}``."""
+    """``{"ok", "parts": [{name, where, ok, detail, next_step}], "facts": [...], "addresses", "processes",
+    "sidecar"}``."""
     layout = Layout.open(folder)
     running = layout.running()
     processes = dict(running["processes"]) if running else {}
-    parts = [_part("supervisor", f"pid {running['pid'] if running else '-'}", running is not None, f"symphony up --dir {folder}")]
+    parts = [
+        _part(
+            "supervisor",
+            f"pid {running['pid'] if running else '-'}",
+            running is not None,
+            f"symphony up --dir {folder}",
+        )
+    ]
     for name, pid in processes.items():
         parts.append(_process(layout, name, pid))
     cluster = prepare.database(layout)
-    parts.append(_part("postgres", f"pid {cluster.pid() or '-'}", cluster.pid() is not None, f"symphony up --dir {folder}"))
+    parts.append(
+        _part("postgres", f"pid {cluster.pid() or '-'}", cluster.pid() is not None, f"symphony up --dir {folder}")
+    )
     sidecar = _sidecar(layout) if cluster.pid() else None
     if sidecar is not None:
         parts.append(_part(
             "evidence", "backlog", sidecar["evidence_backlog"] < 10_000, "is the control plane up? see the shipper's log",
             f"{sidecar['evidence_backlog']} records not shipped yet",
         ))  # fmt: skip
-        parts.append(_part("parked", "payments", not sidecar["parked"], "symphony payment show ID", f"{sidecar['parked']} need a decision"))
+        parts.append(
+            _part(
+                "parked",
+                "payments",
+                not sidecar["parked"],
+                "symphony payment show ID",
+                f"{sidecar['parked']} need a decision",
+            )
+        )
     return {
         "ok": all(part["ok"] for part in parts), "parts": parts, "facts": _facts(sidecar), "environment": ENVIRONMENT,
         "addresses": {name: layout.url(name) for name in layout.ports} | {"sockets": str(layout.sockets)},
@@ -57,7 +76,7 @@ def _process(layout: Layout, name: str, pid: int) -> dict[str, Any]:
     return _part(name, where, ok, f"read {layout.folder / folder / (name + '.log')}", detail)
 
 
-def _part(name: str, where: str, ok: bool, next_step: str, detail: str = "") -> dict[str, Any]:  # noqa: FBT001
+def _part(name: str, where: str, ok: bool, next_step: str, detail: str = "") -> dict[str, Any]:
     return {"name": name, "where": where, "ok": ok, "detail": detail, "next_step": "" if ok else next_step}
 
 

@@ -22,7 +22,8 @@ TIMEOUT_S = 60.0
 
 
 def export(layout: Layout, out: Path, *, officer: str, begin: datetime | None, end: datetime | None) -> int:
-    """Write the packet; how many files it has. Raises ``Refused`` where ``out`` is there or nothing is in the period."""
+    """Write the packet; how many files it has. Raises ``Refused`` where ``out`` is there or nothing is in the
+    period."""
     read_at = SystemClock().now()
     postings = [_posting(row, begin, end) for row in _postings(layout)]
     folder = layout.officer(officer)

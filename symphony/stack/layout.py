@@ -1,11 +1,11 @@
 """The folder of a local stack: ``stack.json`` (ports chosen once and kept), one folder per person and per process.
 
-    DIR/stack.json                              0600; ports, socket folder
-    DIR/{custodians,officers,security,participants}/<name>/   each person's own keys and certificates
-    DIR/{gate,build,issuer,ca}/                 gate key, build key, token issuer, authorities (a development stack has all)
-    DIR/{controlplane,ledger,adapter,sidecar}/  0700; configuration, keys, logs of each process
-    DIR/postgres/                               the embedded cluster
-    DIR/run.json                                what runs now, with pids; gone when nothing runs
+DIR/stack.json                              0600; ports, socket folder
+DIR/{custodians,officers,security,participants}/<name>/   each person's own keys and certificates
+DIR/{gate,build,issuer,ca}/                 gate key, build key, token issuer, authorities (a development stack has all)
+DIR/{controlplane,ledger,adapter,sidecar}/  0700; configuration, keys, logs of each process
+DIR/postgres/                               the embedded cluster
+DIR/run.json                                what runs now, with pids; gone when nothing runs
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Make what a local stack needs, once: keys, certificates, databases, one configuration per process.
 
 Every step keeps what is there, so that a second start changes nothing. Each process gets only its own: the acceptor no
-database login and no permit key, the writer no evidence key, the shipper no permit key, the adapter alone the ledger's door.
+database login and no permit key, the writer no evidence key, the shipper no permit key, the adapter alone the
+ledger's door.
 """
 
 from __future__ import annotations
@@ -52,12 +53,14 @@ def keys_and_certificates(layout: Layout, participants: list[str], now: datetime
     if not issuer.exists():
         write_private(issuer, key_pem(new_key()))
     ours, theirs = _authority(layout, "processes", now), _authority(layout, "participants", now)
-    for folder, name in PROCESSES.items():
-        _write(layout.part(folder), "client", lambda n=name: process_credential(ours, ENVIRONMENT, n, now=now))
-        _write(layout.part(folder), "server", lambda n=name: server_credential(ours, n, now=now))
+    for part, name in PROCESSES.items():
+        _write(layout.part(part), "client", lambda n=name: process_credential(ours, ENVIRONMENT, n, now=now))
+        _write(layout.part(part), "server", lambda n=name: server_credential(ours, n, now=now))
     for kind, names in (("officers", OFFICERS), ("security", (SECURITY_OFFICER,)), ("custodians", CUSTODIANS[:1])):
         for name in names:
-            _write(layout.folder / kind / name, "client", lambda n=name: officer_credential(ours, ENVIRONMENT, n, now=now))
+            _write(
+                layout.folder / kind / name, "client", lambda n=name: officer_credential(ours, ENVIRONMENT, n, now=now)
+            )
     for name in participants:
         folder = layout.part(f"participants/{name}")
         _write(folder, "client", lambda n=name: participant_credential(theirs, ENVIRONMENT, n, now=now))
@@ -94,6 +97,7 @@ def database_url(layout: Layout, cluster: Cluster, kind: str, login: str) -> str
 
 def configurations(layout: Layout, cluster: Cluster, failpoints: Path | None = None) -> dict[str, Path]:
     """Write each process's configuration; by process name, in the order of starting."""
+
     def url(kind: str, login: str) -> str:
         return database_url(layout, cluster, kind, login)
 

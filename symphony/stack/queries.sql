@@ -69,3 +69,6 @@ SELECT l.index, l.seq FROM symphony.log_leaves AS l WHERE l.stream = %s AND l.se
 -- name: posting
 SELECT posting_id, posted_at, amount_minor, currency, epoch, attempt, release_number FROM ledger.postings
 WHERE instruction_id = %s AND purpose = 'post'
+
+-- name: revoked
+SELECT 1 AS known FROM symphony.revocations WHERE kind = 'certificate' AND id = %s

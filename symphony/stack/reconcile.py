@@ -1,9 +1,13 @@
 """The count: accepted = posted + refused by the rail + voided + parked + pending; ledger against evidence, both ways.
 
-What makes it wrong, each named by id: an accepted payment in no state; a posting without an accepted payment, or of another
-amount or agents; a payment recorded as posted without a posting; a payment that failed and is posted; two postings of one;
-unbalanced entries; a gap in a participant's numbers or in the evidence stream; a posting whose allow record is not in the
-log though everything is shipped. In flight is not wrong: a posting whose outcome is not recorded yet is counted as in hand.
+What makes it wrong, each named by id: an accepted payment in no state; a posting without an accepted payment, or of
+another
+amount or agents; a payment recorded as posted without a posting; a payment that failed and is posted; two postings of
+one;
+unbalanced entries; a gap in a participant's numbers or in the evidence stream; a posting whose allow record is not in
+the
+log though everything is shipped. In flight is not wrong: a posting whose outcome is not recorded yet is counted as in
+hand.
 """
 
 from __future__ import annotations
@@ -69,8 +73,16 @@ def _counts(instructions: list[dict[str, Any]], posted: Counter[str]) -> dict[st
 
 def _payments(known: dict[str, dict[str, Any]], posted: Counter[str]) -> list[str]:
     out = [f"{i} is accepted and in no state: lost" for i, row in known.items() if row["state"] == "LOST"]
-    out += [f"{i} is recorded as posted but not in the ledger" for i, row in known.items() if row["state"] == "SUCCEEDED" and not posted[i]]
-    out += [f"{i} ended {row['terminal_state']} but is in the ledger" for i, row in known.items() if row["state"] == "FAILED" and posted[i]]
+    out += [
+        f"{i} is recorded as posted but not in the ledger"
+        for i, row in known.items()
+        if row["state"] == "SUCCEEDED" and not posted[i]
+    ]
+    out += [
+        f"{i} ended {row['terminal_state']} but is in the ledger"
+        for i, row in known.items()
+        if row["state"] == "FAILED" and posted[i]
+    ]
     return out + [f"{i} is posted {count} times" for i, count in posted.items() if count > 1]
 
 

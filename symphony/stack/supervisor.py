@@ -1,6 +1,7 @@
 """Run the processes of a local stack: start in order, restart what dies, stop in the reverse order.
 
-A process that dies is started again after a back-off, at most ``RESTARTS_MAX`` times in a row; ``run.json`` says what runs.
+A process that dies is started again after a back-off, at most ``RESTARTS_MAX`` times in a row; ``run.json`` says what
+runs.
 Each child is told by the kernel to end when the supervisor does, so nothing is left behind.
 """
 
@@ -107,7 +108,9 @@ class Supervisor:
                 raise KeyboardInterrupt
             if time.monotonic() > deadline:
                 logs = ", ".join(str(p.log) for p in self.processes.values())
-                raise CannotEvaluate("CONFIGURATION", f"{what} did not come up in {timeout_s:.0f} s", next_step=f"read {logs}")
+                raise CannotEvaluate(
+                    "CONFIGURATION", f"{what} did not come up in {timeout_s:.0f} s", next_step=f"read {logs}"
+                )
             self.tick()
             time.sleep(TICK_S)
 

@@ -26,7 +26,13 @@ def timeline(layout: Layout, instruction_id: str) -> dict[str, Any] | None:
     events = [_attested(attestation, row, places), _decided(row)]
     events += [_attempted(attempt, places) for attempt in attempts]
     if posting is not None:
-        events.append(_event(posting["posted_at"], "posted in the ledger", f"{posting['posting_id']} permit ({posting['epoch']}, {posting['attempt']})"))
+        events.append(
+            _event(
+                posting["posted_at"],
+                "posted in the ledger",
+                f"{posting['posting_id']} permit ({posting['epoch']}, {posting['attempt']})",
+            )
+        )
     return {
         "instruction_id": instruction_id, "state": row["state"], "participant": row["participant_id"],
         "amount": _amount(row), "instructing_agent": row["instructing_agent"], "instructed_agent": row["instructed_agent"],
@@ -37,7 +43,9 @@ def timeline(layout: Layout, instruction_id: str) -> dict[str, Any] | None:
 
 def _attested(attestation: dict[str, Any], row: dict[str, Any], places: dict[int, int]) -> dict[str, str]:
     how = f"{attestation.get('pop_mode')} {attestation.get('signature_alg')}, participant {row['participant_id']}"
-    return _event(attestation.get("received_at_utc"), "attested", f"{how}; {_place(attestation.get('stream_seq'), places)}")
+    return _event(
+        attestation.get("received_at_utc"), "attested", f"{how}; {_place(attestation.get('stream_seq'), places)}"
+    )
 
 
 def _decided(row: dict[str, Any]) -> dict[str, str]:
@@ -47,7 +55,9 @@ def _decided(row: dict[str, Any]) -> dict[str, str]:
 
 def _attempted(attempt: dict[str, Any], places: dict[int, int]) -> dict[str, str]:
     code = attempt["error_code"] or attempt["rail_reference"] or ""
-    detail = f"attempt {attempt['attempt_no']}, epoch {attempt['epoch']} {code}; {_place(attempt['stream_seq'], places)}"
+    detail = (
+        f"attempt {attempt['attempt_no']}, epoch {attempt['epoch']} {code}; {_place(attempt['stream_seq'], places)}"
+    )
     return _event(attempt["created_at"], attempt["state"], detail)
 
 

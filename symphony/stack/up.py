@@ -29,7 +29,12 @@ PROBE_TIMEOUT_S = 2.0
 
 
 def run(
-    folder: Path, *, manifests: Path | None, schemas: Path | None, say: Say, failpoints: Path | None = None,
+    folder: Path,
+    *,
+    manifests: Path | None,
+    schemas: Path | None,
+    say: Say,
+    failpoints: Path | None = None,
     started: Callable[[Layout], None] | None = None,
 ) -> None:
     """Foreground: everything up, then look after it. ``started`` is called once it is ready."""
@@ -78,11 +83,17 @@ def _kept_template(layout: Layout, manifests: Path | None) -> dict[str, Any]:
 
 
 def _bring_up(
-    supervisor: Supervisor, layout: Layout, configurations: dict[str, Path], manifests: Path | None,
-    schemas: Path | None, say: Say,
+    supervisor: Supervisor,
+    layout: Layout,
+    configurations: dict[str, Path],
+    manifests: Path | None,
+    schemas: Path | None,
+    say: Say,
 ) -> None:
     supervisor.add("controlplane", configurations["controlplane"])
-    supervisor.wait(lambda: answers(layout, "controlplane", "/health/live"), timeout_s=READY_TIMEOUT_S, what="the control plane")
+    supervisor.wait(
+        lambda: answers(layout, "controlplane", "/health/live"), timeout_s=READY_TIMEOUT_S, what="the control plane"
+    )
     say("the control plane answers; officers are known by certificate and by signature")
     passed, failed = check_stack(layout)
     say(f"the invariant gate: {len(passed)} hold, {len(failed)} do not; signed by the gate key")
@@ -112,7 +123,9 @@ def detached(folder: Path, arguments: list[str], say: Say) -> None:
             say(line)
         seen = len(lines)
         if process.poll() is not None:
-            raise CannotEvaluate("CONFIGURATION", f"it did not come up: {lines[-1] if lines else 'no output'}", next_step=f"read {log}")
+            raise CannotEvaluate(
+                "CONFIGURATION", f"it did not come up: {lines[-1] if lines else 'no output'}", next_step=f"read {log}"
+            )
         if is_ready(folder, process.pid):
             return
         time.sleep(0.1)

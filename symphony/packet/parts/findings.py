@@ -36,15 +36,14 @@ class Findings:
     """What was found, each thing once, in the order of the checks."""
 
     def __init__(self) -> None:
-        self.faults: list[tuple[str, str]] = []
+        self.faults: dict[tuple[str, str], None] = {}
         self.passed: list[str] = []
         self.failed: set[str] = set()
         self.notes: list[str] = []
 
     def add(self, kind: str, text: str) -> None:
         """Note a fault."""
-        if (kind, text) not in self.faults:
-            self.faults.append((kind, text))
+        self.faults.setdefault((kind, text))
 
     @contextmanager
     def check(self, what: str) -> Iterator[None]:

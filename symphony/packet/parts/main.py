@@ -116,7 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 3
     findings, facts = verify_folder(chosen.packet, pinned)
     if chosen.json:
-        result = {"exit_code": findings.exit_code(), "faults": findings.faults, "passed": findings.passed,
+        result = {"exit_code": findings.exit_code(), "faults": list(findings.faults), "passed": findings.passed,
                   "notes": findings.notes, "facts": facts, "verifier_sha256": sha256_of(Path(__file__).read_bytes()),
                   "sentence": SENTENCE}  # fmt: skip
         sys.stdout.write(json.dumps(result, indent=1) + "\n")

@@ -1,0 +1,1 @@
+"""``symphony demo``: the story of one payment, told while it happens, on real parts."""
