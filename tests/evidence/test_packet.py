@@ -175,6 +175,15 @@ def test_the_verifier_is_one_file_of_standard_library_and_cryptography() -> None
     assert names - set(sys.stdlib_module_names) == {"cryptography"}
 
 
+def test_no_name_stands_in_two_sections_of_the_verifier() -> None:
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    names = [node.name for node in ast.parse(verifier_source()).body if isinstance(node, kinds)]
+    names += [target.id for node in ast.parse(verifier_source()).body if isinstance(node, ast.Assign)
+              for target in ast.walk(node) if isinstance(target, ast.Name)
+              and isinstance(target.ctx, ast.Store)]  # fmt: skip
+    assert sorted(names) == sorted(set(names))
+
+
 @pytest.mark.parametrize(("arguments", "code"), [(["/nonexistent"], 3), (["."], 3), (["--root", "/nonexistent"], 3)])
 def test_what_is_no_packet_could_not_be_evaluated(tmp_path: Path, arguments: list[str], code: int) -> None:
     (tmp_path / "verify.py").write_text(verifier_source())
