@@ -104,11 +104,11 @@ def payment() -> None:
 @dir_option
 @output_option
 def payment_show(instruction_id: str, folder: Path, output: str) -> None:
-    """Instruction, attestation, attempts, outcome and evidence of a payment, as a timeline."""
-    from symphony.stack.timeline import timeline
+    """Instruction, attestation, attempts, outcome and evidence of a payment, as a timeline. ID "last" is the latest."""
+    from symphony.stack.timeline import latest, timeline
 
     try:
-        identifier = str(uuid.UUID(instruction_id))
+        identifier = latest(Layout.open(folder)) if instruction_id == "last" else str(uuid.UUID(instruction_id))
     except ValueError as error:
         raise click.BadParameter(f"{instruction_id!r} is no instruction id", param_hint="ID") from error
     found = timeline(Layout.open(folder), identifier)

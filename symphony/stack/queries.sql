@@ -72,3 +72,6 @@ WHERE instruction_id = %s AND purpose = 'post'
 
 -- name: revoked
 SELECT 1 AS known FROM symphony.revocations WHERE kind = 'certificate' AND id = %s
+
+-- name: latest
+SELECT instruction_id FROM symphony.payment_instructions ORDER BY created_at DESC LIMIT 1
