@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -50,6 +51,28 @@ def test_the_signed_root_is_the_root_over_all_records_as_batches_of_every_size_a
         assert merkle.verify_inclusion(bytes.fromhex(answer["leaf_hash"]), index, signed.size, proof, signed.root)
         assert bytes.fromhex(answer["leaf_hash"]) == leaves[index]
     _check_tiles(plane, leaves)
+
+
+def test_streams_that_arrive_at_once_and_twice_make_one_tree(fresh: tuple[Plane, Sidecar]) -> None:
+    """Each body is sent twice, eight streams at the same time: one lock gives out the indices, each once."""
+    plane, sidecar = fresh
+    shards = [Sidecar(f"rail:{number}", key=sidecar.key) for number in range(8)]
+    before = plane.size()
+
+    def ship(shard: Sidecar) -> list[int]:
+        statuses = []
+        for count in (3, 1, 7):
+            shard.plain(count)
+            body = shard.seal()
+            with ThreadPoolExecutor(2) as twice:
+                statuses += [answer.status_code for answer in twice.map(plane.send, [body, body])]
+        return statuses
+
+    with ThreadPoolExecutor(8) as pool:
+        assert {status for statuses in pool.map(ship, shards) for status in statuses} == {200}
+    signed = verified(plane, plane.checkpoint(size=before + 8 * 11))
+    assert signed.size == before + 8 * 11
+    assert signed.root == merkle.root(leaves_of(plane, signed.size))
 
 
 def _check_tiles(plane: Plane, leaves: list[bytes]) -> None:
