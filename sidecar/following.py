@@ -157,7 +157,8 @@ class Following:
         timeout = aiohttp.ClientTimeout(total=REPORT_TIMEOUT_S)
         with suppress(aiohttp.ClientError, TimeoutError, OSError):
             async with aiohttp.ClientSession(timeout=timeout) as session:
-                await session.post(self._config.fleet_url, json=body, ssl=self._context)
+                async with session.post(self._config.fleet_url, json=body, ssl=self._context):
+                    pass  # its answer changes nothing here
 
 
 def _read(path: Path) -> bytes:

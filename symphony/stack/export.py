@@ -25,7 +25,7 @@ def export(layout: Layout, out: Path, *, officer: str, begin: datetime | None, e
     """Write the packet; how many files it has. Raises ``Refused`` where ``out`` is there or nothing is in the
     period."""
     read_at = SystemClock().now()
-    postings = [_posting(row, begin, end) for row in _postings(layout)]
+    postings = [_posting(row) for row in _postings(layout)]
     folder = layout.officer(officer)
     context = client_context(folder / "client.pem", folder / "client-key.pem", layout.ca)
     params = {name: rfc3339(moment) for name, moment in (("from", begin), ("to", end)) if moment is not None}
@@ -36,7 +36,7 @@ def export(layout: Layout, out: Path, *, officer: str, begin: datetime | None, e
         if answer.status_code != httpx.codes.OK:
             raise _error(answer)
         parts = map(json.loads, answer.iter_lines())
-        write_packet(parts, out, postings=[p for p in postings if p], ledger_read_at=read_at)
+        write_packet(parts, out, postings=postings, ledger_read_at=read_at)
     return sum(1 for path in out.rglob("*") if path.is_file())
 
 
@@ -52,9 +52,7 @@ def _postings(layout: Layout) -> Iterator[dict[str, Any]]:
         yield from ledger.execute(named("postings"))
 
 
-def _posting(row: dict[str, Any], begin: datetime | None, end: datetime | None) -> dict[str, Any] | None:
-    if (begin and row["posted_at"] < begin) or (end and row["posted_at"] >= end):
-        return None
+def _posting(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "instruction_id": str(row["instruction_id"]), "amount_minor": row["amount_minor"], "currency": row["currency"],
         "debit_agent": row["debit_agent"], "credit_agent": row["credit_agent"], "posted_at": rfc3339(row["posted_at"]),

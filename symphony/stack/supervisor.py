@@ -20,6 +20,7 @@ from pathlib import Path
 from contracts.errors import CannotEvaluate
 from contracts.times import SystemClock, rfc3339
 from symphony.stack.layout import Layout, write_json
+from symphony.stack.postgres import Cluster
 
 RESTARTS_MAX = 50
 BACKOFF_S_MAX = 2.0
@@ -27,6 +28,7 @@ STEADY_S = 10.0
 """A process that ran this long has its restarts forgotten."""
 STOP_S = 8.0
 TICK_S = 0.1
+DATABASE_EVERY_S = 1.0
 _PR_SET_PDEATHSIG = 1
 COMMANDS = {
     "controlplane": ("controlplane",),
@@ -72,9 +74,11 @@ class Supervisor:
     """The processes of a stack, in the order of starting."""
 
     layout: Layout
+    cluster: Cluster
     processes: dict[str, Process] = field(default_factory=dict)
     ready: bool = False
     stopping: bool = False
+    _database_due_at: float = 0.0
 
     def add(self, name: str, config: Path) -> None:
         """Start a process and keep it running."""
@@ -86,6 +90,9 @@ class Supervisor:
     def tick(self) -> None:
         """Look after every process once. Raises ``CannotEvaluate`` when one will not stay up."""
         now = time.monotonic()
+        if now >= self._database_due_at:
+            self._database_due_at = now + DATABASE_EVERY_S
+            self.cluster.start()  # no effect while it runs; after a crash PostgreSQL recovers from its WAL
         for process in self.processes.values():
             if process.alive:
                 if process.restarts and now - process.started_at > STEADY_S:

@@ -41,8 +41,8 @@ def run(
     layout = Layout.create(folder)
     if layout.running():
         raise CannotEvaluate("CONFIGURATION", f"{folder} runs already", next_step=f"symphony down --dir {folder}")
-    supervisor = Supervisor(layout)
     cluster = prepare.database(layout)
+    supervisor = Supervisor(layout, cluster)
 
     def stop(_number: int, _frame: object) -> None:
         supervisor.stopping = True
