@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
-from typing import LiteralString, cast
+from typing import LiteralString
 
 
 @cache
@@ -17,5 +17,5 @@ def queries(package: str) -> Mapping[str, LiteralString]:
     for block in text.split("-- name: ")[1:]:
         name, _, body = block.partition("\n")
         assert name.strip() not in out, f"two statements named {name} in {package}"
-        out[name.strip()] = cast("LiteralString", body.strip())
+        out[name.strip()] = body.strip()
     return MappingProxyType(out)

@@ -23,15 +23,15 @@ FENCED = 4
 def _run(role: str, path: Path) -> None:
     match role:
         case "acceptor":
-            from sidecar import acceptor  # noqa: PLC0415 - each process loads what it runs
+            from sidecar import acceptor
 
             uvloop.run(acceptor.run(configuration.load(path, configuration.AcceptorConfig)))
         case "writer":
-            from sidecar import writer  # noqa: PLC0415
+            from sidecar import writer
 
             uvloop.run(writer.run(configuration.load(path, configuration.WriterConfig)))
         case "shipper":
-            from sidecar.evidence import shipper  # noqa: PLC0415
+            from sidecar.evidence import shipper
 
             uvloop.run(shipper.run(configuration.load(path, configuration.ShipperConfig)))
 

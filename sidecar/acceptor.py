@@ -180,7 +180,7 @@ def create_app(acceptor: Acceptor) -> Starlette:
 
 async def run(config: AcceptorConfig) -> None:
     """Serve until SIGTERM or SIGINT."""
-    import uvicorn  # noqa: PLC0415 - the writer and the shipper do not need it
+    import uvicorn
 
     acceptor = Acceptor(config, SystemClock())
     app = create_app(acceptor)

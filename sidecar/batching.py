@@ -90,8 +90,8 @@ class MicroBatcher(Generic[Item, Result]):
 
     async def close(self) -> None:
         """Let what waits finish."""
-        while self._waiting and self._task is not None and not self._task.done():
-            await asyncio.sleep(0.005)
+        if self._task is not None:
+            await asyncio.wait([self._task])
 
     async def _run(self) -> None:
         while self._waiting:
@@ -128,7 +128,7 @@ class MicroBatcher(Generic[Item, Result]):
         try:
             results = await self._handle([waiting.item for waiting in batch])
             assert len(results) == len(batch), f"{self.name}: another number of results"
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it goes to every caller of the batch
             results = [error] * len(batch)
         for waiting, result in zip(batch, results, strict=True):
             if waiting.future.done():

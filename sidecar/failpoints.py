@@ -17,7 +17,7 @@ _folder: Path | None = None
 
 def arm(folder: Path | None, *, environment: str) -> None:
     """Use a folder of points; a refusal to start outside the sandbox."""
-    global _folder  # noqa: PLW0603 - one process, armed once at start
+    global _folder
     if folder is not None and environment != "sandbox":
         raise ValueError("failpoints are for the sandbox only")
     _folder = folder

@@ -155,7 +155,7 @@ class Dispatcher:
             written = [(one, of_submit(result, one.attempt_no, retry)) for one, result in zip(work, results, strict=True)]
             self.in_doubt.update(one.outbox_id for one, outcome in written if outcome is None)
             await self.complete([(one, outcome) for one, outcome in written if outcome is not None], active, started)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it was, the payments are in doubt and recovery asks
             _LOG.exception("a batch failed on its way; recovery will ask the rail")
             self.in_doubt.update(one.outbox_id for one in work)
         finally:

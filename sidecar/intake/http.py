@@ -64,7 +64,7 @@ class Instructions:
         except TimeoutError:
             detail = "not known in time whether it was recorded: retry with a fresh token and the same key"
             status, body, kind = *problem("STORE_UNAVAILABLE", detail, correlation_id), answers.CONTENT_TYPE
-        except Exception:
+        except Exception:  # noqa: BLE001 - a caller gets an answer whatever happens; the log gets the trace
             _LOG.exception("request %s failed", correlation_id)
             status, body, kind = *problem("INTERNAL", "", correlation_id), answers.CONTENT_TYPE
         await _respond(send, status, body, kind, correlation_id)
@@ -107,8 +107,9 @@ class Instructions:
         presented = presented_of(scope, b"", correlation_id=correlation_id)
         identity = view.active.attestor.attest(presented, revocations=view.active.revocations, now=now)
         # A reading request has no body and no idempotency key; every rule before those has held when a participant is known.
-        if identity.participant_id is None:
-            raise SymphonyError(identity.code if isinstance(identity, Rejected) else "PARTICIPANT_UNKNOWN")
+        if isinstance(identity, Rejected) and identity.participant_id is None:
+            raise SymphonyError(identity.code, identity.detail)
+        assert identity.participant_id is not None
         return identity.participant_id
 
     async def _status(self, instruction_id: str, participant_id: str) -> dict[str, Any] | None:

@@ -24,6 +24,7 @@ from symphony.stack import up
 from symphony.stack.layout import Layout
 from symphony.stack.reconcile import take
 
+EXAMPLE = "messages/valid/zm-domestic-08.xml"
 IN_FLIGHT = 50
 WORKERS = 16
 SETTLE_S = 60.0
@@ -58,7 +59,7 @@ def run(folder: Path, out: Callable[[str], None]) -> None:
     out(f"\n{teller.claims} claims, all proved. What to try next:")
     out(f"   symphony up --dir {folder} --detach")
     out(
-        f"   symphony submit {_shown(places.folder('examples') / 'messages/valid/zm-domestic-08.xml')} --fresh --wait --dir {folder}"
+        f"   symphony submit {_shown(places.folder('examples') / EXAMPLE)} --fresh --wait --dir {folder}"
     )
     out(f"   {_shown(Path(sys.executable))} {folder}/packet/verify.py {folder}/packet")
 
@@ -69,7 +70,7 @@ def _shown(path: Path) -> str:
 
 def killed(layout: Layout, teller: Teller) -> None:
     """Payments in flight, SIGKILL, restart, and the count."""
-    raw = (places.folder("examples") / "messages/valid/zm-domestic-08.xml").read_bytes()
+    raw = (places.folder("examples") / EXAMPLE).read_bytes()
     now = SystemClock().now()
     mark = f"{int(time.time()) % 10**7:x}"
     messages = [(f"kill-{mark}-{n}", freshen(raw, now, mark=f"-{mark}{n}")) for n in range(IN_FLIGHT)]
