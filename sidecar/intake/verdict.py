@@ -144,10 +144,10 @@ def _judge_item(n: int, i: int, item: HandedItem, participant: str, known: Known
     if item.refused_code is not None or instruction is None:
         return JudgedItem(item, item.refused_code or "INPUT_INVALID", item.refused_detail)
     fixed = governed.refusal(participant, instruction)
+    if not item.allow and fixed != "AGENT_MISMATCH":  # the officers' reason says more than a cap that is missing
+        return JudgedItem(item, item.reasons[0] if item.reasons else "POLICY_DENIED", ",".join(item.reasons))
     if fixed is not None:
         return JudgedItem(item, fixed)
-    if not item.allow:
-        return JudgedItem(item, item.reasons[0] if item.reasons else "POLICY_DENIED", ",".join(item.reasons))
     duplicate = known.duplicates.get((n, i))
     if duplicate is not None:
         return JudgedItem(item, "DUPLICATE_TRANSACTION", duplicate[0] if duplicate[1] == participant else "")
