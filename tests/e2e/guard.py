@@ -1,0 +1,50 @@
+"""Take a stack down when whoever holds our standard input ends: a test session that is killed leaves nothing behind.
+
+``python -m tests.e2e.guard DIR [PID]``; PID: a ``symphony up`` that may not have written ``run.json`` yet.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from contracts.errors import SymphonyError
+from symphony.stack import prepare, up
+from symphony.stack.layout import Layout
+
+
+def end(folder: Path) -> None:
+    """Down, or killed; then everything outside the folder is removed, too."""
+    try:
+        layout = Layout.open(folder)
+    except SymphonyError:
+        return
+    running = layout.running()
+    with suppress(SymphonyError, OSError):
+        up.down(folder)
+    if running is not None:
+        for pid in (running["pid"], *running["processes"].values()):
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+    prepare.database(layout).destroy()
+    shutil.rmtree(layout.sockets, ignore_errors=True)
+
+
+def main() -> None:
+    """Wait for the end of the input."""
+    folder = Path(sys.argv[1])
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    said = sys.stdin.buffer.read()
+    if not said:  # the session was killed, perhaps while the stack was coming up
+        time.sleep(1)
+    end(folder)
+
+
+if __name__ == "__main__":
+    main()
