@@ -158,7 +158,7 @@ async def _answer(
             reply: dict[str, Any] = {"result": await handler(str(frame["method"]), frame.get("params") or {})}
         except SymphonyError as error:
             reply = {"error": {"code": error.code, "detail": error.detail}}
-        except Exception:
+        except Exception:  # noqa: BLE001 - the peer gets an answer, the log the trace
             _LOG.exception("a call failed: %s", frame.get("method"))
             reply = {"error": {"code": "INTERNAL", "detail": ""}}
         with suppress(OSError):

@@ -58,7 +58,7 @@ class Acceptor:
 
     def __init__(self, config: AcceptorConfig, clock: Clock) -> None:
         self._config = config
-        self._clock = clock
+        self.clock = clock
         self._root = Path(config.release_root).read_bytes()
         self.pipeline = Pipeline(
             writer=Path(config.writer_socket), adapter=Path(config.adapter_socket), environment=config.environment,
@@ -79,7 +79,7 @@ class Acceptor:
                 await self._report_rejects()
             except (SymphonyError, TimeoutError, OSError) as error:
                 _LOG.warning("following the writer: %s", error)
-            except Exception:
+            except Exception:  # noqa: BLE001 - the view ages and intake refuses; the loop goes on
                 _LOG.exception("following the writer")
             await asyncio.sleep(STATE_EVERY_S)
 
@@ -117,7 +117,7 @@ class Acceptor:
     def _load(self, number: int, digest: str) -> ActiveRelease:
         release = load_held(
             environment=self._config.environment, service=self._config.service, folder=Path(self._config.release_folder),
-            root_bytes=self._root, record=_Named(number, digest), clock=self._clock,
+            root_bytes=self._root, record=_Named(number, digest), clock=self.clock,
         )  # fmt: skip
         if release is None:
             raise SymphonyError("NO_ACTIVE_RELEASE", "the writer's release is not in its folder yet")
@@ -127,13 +127,13 @@ class Acceptor:
         if time.monotonic() - self._drained_at < AGGREGATE_EVERY_S:
             return
         self._drained_at = time.monotonic()
-        for aggregate in self.pipeline.limiter.drain(self._clock.now()):
+        for aggregate in self.pipeline.limiter.drain(self.clock.now()):
             await self.pipeline.writer.call("rejects", {"aggregate": _aggregate(aggregate)}, timeout_s=STATE_TIMEOUT_S)
 
     def _handshake_refused(self, refusal: HandshakeRefusal) -> None:
         self.instructions.counts["HANDSHAKE_REFUSED"] = self.instructions.counts.get("HANDSHAKE_REFUSED", 0) + 1
         if refusal.code is not None:
-            self.pipeline.limiter.admit("tls", refusal.code, self._clock.now())
+            self.pipeline.limiter.admit("tls", refusal.code, self.clock.now())
 
 
 def _aggregate(aggregate: RejectAggregate) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def create_app(acceptor: Acceptor) -> Starlette:
         try:
             if acceptor.pipeline.view is None:
                 raise SymphonyError("NO_ACTIVE_RELEASE")
-            acceptor.pipeline.view.demand_fresh(acceptor._clock.now())
+            acceptor.pipeline.view.demand_fresh(acceptor.clock.now())
         except SymphonyError as error:
             return PlainTextResponse(f"{error.code}\n", status_code=503)
         return PlainTextResponse(f"ready release={acceptor.pipeline.view.active.release.number}\n")

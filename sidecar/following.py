@@ -156,9 +156,11 @@ class Following:
         }  # fmt: skip
         timeout = aiohttp.ClientTimeout(total=REPORT_TIMEOUT_S)
         with suppress(aiohttp.ClientError, TimeoutError, OSError):
-            async with aiohttp.ClientSession(timeout=timeout) as session:
-                async with session.post(self._config.fleet_url, json=body, ssl=self._context):
-                    pass  # its answer changes nothing here
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as session,
+                session.post(self._config.fleet_url, json=body, ssl=self._context),
+            ):
+                pass  # its answer changes nothing here
 
 
 def _read(path: Path) -> bytes:
