@@ -5,7 +5,8 @@ Rules:
 * TLS 1.3 only; a server demands a client certificate (``CERT_REQUIRED``) of its own authority;
 * no session tickets: a resumed session would bypass a revocation list (``num_tickets = 0``);
 * forwarded headers are never trusted, no WebSocket upgrade (it would build another protocol class);
-* a request's head is at most ``HEAD_BYTES_MAX``: neither uvicorn nor its parser bounds it;
+* a request's head is at most ``HEAD_BYTES_MAX`` and comes within ``HEAD_S_MAX``: neither uvicorn nor its parser bounds
+  it, and a connection that never says anything would be held for ever;
 * a refused handshake leaves a log line, without the peer's bytes;
 * a held connection outlives its certificate, so every request can ask ``peer_of(scope).is_current(now)``.
 
@@ -33,6 +34,7 @@ from contracts.errors import CannotEvaluate
 
 BACKLOG_MAX = 1024
 HEAD_BYTES_MAX = 64 * 1024
+HEAD_S_MAX = 10.0
 KEEP_ALIVE_S = 75
 _LOG = logging.getLogger("symphony.tls")
 
@@ -114,10 +116,12 @@ class PeerProtocol(HttpToolsProtocol):
 
     _in_head = False
     _head_bytes = 0
+    _head_late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """As uvicorn's, plus the certificate."""
         super().connection_made(transport)
+        self._await_head()
         ssl_object = transport.get_extra_info("ssl_object")
         der = ssl_object.getpeercert(binary_form=True) if ssl_object is not None else None
         if der is None:
@@ -139,15 +143,35 @@ class PeerProtocol(HttpToolsProtocol):
             _LOG.warning("a request head over %d bytes was cut off", HEAD_BYTES_MAX)
             self.transport.close()
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As uvicorn's."""
+        self._head_is_here()
+        super().connection_lost(exc)
+
     def on_message_begin(self) -> None:
         """As uvicorn's."""
         self._in_head = True
+        self._await_head()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """As uvicorn's."""
         self._in_head = False
+        self._head_is_here()
         super().on_headers_complete()
+
+    def _await_head(self) -> None:
+        if self._head_late is None:
+            self._head_late = self.loop.call_later(HEAD_S_MAX, self._cut_off)
+
+    def _head_is_here(self) -> None:
+        if self._head_late is not None:
+            self._head_late.cancel()
+            self._head_late = None
+
+    def _cut_off(self) -> None:
+        _LOG.warning("a request head that took over %d s was cut off", HEAD_S_MAX)
+        self.transport.close()
 
 
 def uvicorn_config(app: Any, *, host: str, port: int, context: ssl.SSLContext, **more: Any) -> uvicorn.Config:

@@ -18,6 +18,7 @@ import aiohttp
 import psycopg
 
 from contracts.errors import CannotEvaluate, NotTrusted, SymphonyError
+from contracts.insecure import warn_of_wildcards
 from contracts.keys import key_id_of, load_private_key
 from contracts.named_sql import queries
 from contracts.release import HttpsSource, ReleaseFollower, VerifiedRelease
@@ -130,6 +131,7 @@ class Following:
 
     async def _activate(self, release: VerifiedRelease) -> None:
         active = ActiveRelease(release)
+        warn_of_wildcards(self._config.service, release.environment_data)
         await self._on_active(active)
         self._active = active
         _LOG.info("release %d is active, policy %s", release.number, release.policy_digest[:16])

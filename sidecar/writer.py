@@ -67,6 +67,13 @@ class Writer:
         self._following = Following(config, clock, on_active=self._activated, on_refused=self._refused)
         self._gauge = _Gauge([], 0, 0.0)
         self._stopped = asyncio.Event()
+        self._wake = asyncio.Event()
+        recorder = Recorder(
+            self._store, active=self._following.active, service=config.service, clock=clock, wake=self._wake.set
+        )
+        self._batcher: MicroBatcher[HandedMessage, Answer] = MicroBatcher(
+            "ingest", recorder.record, batch_size_max=INGEST_BATCH_MAX, flush_ms_max=INGEST_FLUSH_MS_MAX, queue_max=QUEUE_MAX
+        )
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises ``Fenced`` when a newer writer has begun."""
@@ -76,19 +83,12 @@ class Writer:
         permits = PermitMaker(load_private_key(Path(self._config.permit_key)), self._config.instance, numbers.epoch)
         self._dispatcher = Dispatcher(
             self._store, self._adapter, permits, active=self._following.active, service=self._config.service,
-            worker=self._worker, clock=self._clock,
+            worker=self._worker, clock=self._clock, wake=self._wake,
         )  # fmt: skip
         recovery = Recovery(
             self._store, self._adapter, permits, self._dispatcher, active=self._following.active, worker=self._worker,
             clock=self._clock,
         )  # fmt: skip
-        self._recorder = Recorder(
-            self._store, active=self._following.active, service=self._config.service, clock=self._clock,
-            wake=self._dispatcher.wake.set,
-        )  # fmt: skip
-        self._batcher: MicroBatcher[HandedMessage, Answer] = MicroBatcher(
-            "ingest", self._recorder.record, batch_size_max=INGEST_BATCH_MAX, flush_ms_max=INGEST_FLUSH_MS_MAX, queue_max=QUEUE_MAX
-        )
         server = await wire.serve(Path(self._config.socket), self._handle)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stopped.set)
@@ -167,8 +167,13 @@ class Writer:
         return found if isinstance(found, dict) else None
 
     async def _activated(self, active: ActiveRelease) -> None:
-        """Before a release is in force here: its revocations are durable, and its activation is evidence."""
-        release = active.release
+        """Before a release is in force here: its bounds are taken, its revocations durable, its activation evidence."""
+        release, settings = active.release, active.settings
+        self._store.acquire_timeout_ms = settings["database"]["acquire_timeout_ms"]
+        self._store.transaction_timeout_ms = settings["database"]["transaction_timeout_ms"]
+        self._batcher.batch_size_max = settings["batching"]["ingest"]["batch_size_max"]
+        self._batcher.flush_ms_max = settings["batching"]["ingest"]["flush_ms_max"]
+        self._batcher.queue_max = settings["intake"]["queue_max"]
         async with self._store.transaction(EXECUTOR) as transaction:
             await transaction.value(
                 "add_revocations", release.revocations_version, orjson.dumps(release.revocations).decode()

@@ -21,6 +21,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from contracts.errors import CannotEvaluate, NotTrusted, Refused, SymphonyError
+from contracts.insecure import warn_of_wildcards
 from contracts.release import VerifiedRelease
 from contracts.times import Clock
 from services.ledger.config import FETCH_INTERVAL_MIN_S, GRACE_S
@@ -74,6 +75,7 @@ class ReleaseWindow:
         if self._active is None or terms.number != self._active.number:
             self._before, self._activated_at = self._active, self._clock.now()
             _LOG.info("release %d is active", terms.number)
+            warn_of_wildcards("the ledger", release.environment_data)
         self._active, self.revoked = terms, Revoked(release.revocations)
 
     def withdraw(self) -> None:

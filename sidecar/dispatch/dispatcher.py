@@ -44,10 +44,11 @@ class Dispatcher:
     def __init__(
         self, store: WriterStore, adapter: AdapterClient, permits: PermitMaker, *,
         active: Callable[[], ActiveRelease | None], service: str, worker: str, clock: Clock,
+        wake: asyncio.Event | None = None,
     ) -> None:  # fmt: skip
         self.in_doubt: set[str] = set()
         self.in_flight = 0
-        self.wake = asyncio.Event()
+        self.wake = wake or asyncio.Event()
         self._store = store
         self._adapter = adapter
         self._permits = permits
@@ -62,7 +63,7 @@ class Dispatcher:
         """Work until ``stop``; ``Fenced`` comes out of here and ends the process."""
         while not self._stopping:
             active = self._active()
-            room = 0 if active is None else active.settings["in_flight"]["worker_max"] - self.in_flight
+            room = 0 if active is None else _bound(active) - self.in_flight
             claimed = await self._claim_some(active, room) if active is not None and room > 0 else 0
             if not claimed:
                 await self._sleep()
@@ -210,6 +211,12 @@ class Dispatcher:
             active.release.environment, self._service, self._store.stream, active.settings["rail"]["name"],
             active.release.number, active.release.policy_digest,
         )  # fmt: skip
+
+
+def _bound(active: ActiveRelease) -> int:
+    """One worker on one rail: the least of the manifest's in-flight caps (BAT-05)."""
+    caps = active.settings["in_flight"]
+    return int(min(caps["worker_max"], caps["rail_max"], caps["global_max"]))
 
 
 def _work(row: tuple[Any, ...]) -> Work:

@@ -72,9 +72,10 @@ class Instructions:
     async def _post(self, scope: Scope, receive: Receive, correlation_id: str) -> tuple[int, bytes, str]:
         view = self._pipeline.view
         intake = view.active.settings["intake"] if view else {}
-        raw = await _read(scope, receive, intake.get("body_bytes_max", BODY_BYTES_DEFAULT))
+        timeout_s = intake.get("request_timeout_ms", 15_000) / 1000
+        raw = await _read(scope, receive, intake.get("body_bytes_max", BODY_BYTES_DEFAULT), timeout_s)
         presented = presented_of(scope, raw, correlation_id=correlation_id)
-        async with asyncio.timeout(intake.get("request_timeout_ms", 15_000) / 1000):
+        async with asyncio.timeout(timeout_s):
             answer = await self._pipeline.handle(
                 presented, source=source_of(scope.get("client")), received_at=self._clock.now()
             )
@@ -127,7 +128,15 @@ class Instructions:
         self.counts[code] = self.counts.get(code, 0) + 1
 
 
-async def _read(scope: Scope, receive: Receive, bytes_max: int) -> bytes:
+async def _read(scope: Scope, receive: Receive, bytes_max: int, timeout_s: float) -> bytes:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await _read_all(scope, receive, bytes_max)
+    except TimeoutError as error:
+        raise SymphonyError("REQUEST_INVALID", f"the body did not come whole within {timeout_s:.0f} s") from error
+
+
+async def _read_all(scope: Scope, receive: Receive, bytes_max: int) -> bytes:
     length = dict(scope["headers"]).get(b"content-length", b"0")
     if length.isdigit() and int(length) > bytes_max:
         raise TooLarge
@@ -163,7 +172,7 @@ async def _respond(send: Send, status: int, body: bytes, kind: str, correlation_
     ]  # fmt: skip
     if status in {429, 503}:
         headers.append((b"retry-after", RETRY_AFTER_S))
-    if status in {401, 413}:
+    if status in {400, 401, 413}:  # the rest of a body may still be on its way
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

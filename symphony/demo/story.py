@@ -57,9 +57,10 @@ def run(folder: Path, out: Callable[[str], None]) -> None:
     finally:
         up.down(folder)
     out(f"\n{teller.claims} claims, all proved. What to try next:")
-    out(f"   symphony up --dir {folder} --detach")
+    symphony = _shown(Path(sys.executable).parent / "symphony")
+    out(f"   {symphony} up --dir {folder} --detach")
     out(
-        f"   symphony submit {_shown(places.folder('examples') / EXAMPLE)} --fresh --wait --dir {folder}"
+        f"   {symphony} submit {_shown(places.folder('examples') / EXAMPLE)} --fresh --wait --dir {folder}"
     )
     out(f"   {_shown(Path(sys.executable))} {folder}/packet/verify.py {folder}/packet")
 
