@@ -34,6 +34,7 @@ from sidecar.following import Following
 from sidecar.intake.handover import Answer, HandedMessage, Handover, HandoverAnswer
 from sidecar.intake.recorder import Recorder
 from sidecar.store import WriterStore
+from sidecar.store.breaker import Spool
 from sidecar.store.store import EXECUTOR, INGEST
 
 INGEST_BATCH_MAX = 200
@@ -41,7 +42,7 @@ INGEST_FLUSH_MS_MAX = 5
 QUEUE_MAX = 5000
 DRAIN_S = 5.0
 STATE_FRESH_S = 0.5
-PURGE_EVERY_S = 60
+UPKEEP_EVERY_S = 10
 PURGE_LIMIT = 10_000
 _LOG = logging.getLogger("symphony.writer")
 
@@ -68,8 +69,10 @@ class Writer:
         self._gauge = _Gauge([], 0, 0.0)
         self._stopped = asyncio.Event()
         self._wake = asyncio.Event()
+        self._spool = Spool(Path(config.release.folder).with_name("shed.spool"))
         recorder = Recorder(
-            self._store, active=self._following.active, service=config.service, clock=clock, wake=self._wake.set
+            self._store, active=self._following.active, service=config.service, clock=clock, wake=self._wake.set,
+            spool=self._spool,
         )
         self._batcher: MicroBatcher[HandedMessage, Answer] = MicroBatcher(
             "ingest", recorder.record, batch_size_max=INGEST_BATCH_MAX, flush_ms_max=INGEST_FLUSH_MS_MAX, queue_max=QUEUE_MAX
@@ -197,10 +200,19 @@ class Writer:
             }  # fmt: skip
             await transaction.numbered("record_events", orjson.dumps([row]).decode(), evidence=[body])
 
+    async def _ship_spool(self) -> None:
+        """What was refused while the breaker was open becomes evidence once the store is back (D2)."""
+        self._spool.flush(self._clock.now())
+        aggregate = None if self._store.breaker.is_open else self._spool.read()
+        if aggregate is not None:
+            await self._event("shed", aggregate)
+            self._spool.clear()
+
     async def _upkeep(self) -> None:
         while True:
-            await asyncio.sleep(PURGE_EVERY_S)
+            await asyncio.sleep(UPKEEP_EVERY_S)
             try:
+                await self._ship_spool()
                 async with self._store.transaction(EXECUTOR) as transaction:
                     await transaction.value("purge_seen_jti", PURGE_LIMIT)
             except SymphonyError as error:

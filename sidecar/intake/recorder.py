@@ -21,7 +21,8 @@ from sidecar.failpoints import failpoint
 from sidecar.intake import rows
 from sidecar.intake.handover import Answer, Entry, HandedMessage
 from sidecar.intake.verdict import Checked, Judged, Known, judge, split
-from sidecar.store import StoreConflict, WriterStore
+from sidecar.store import BreakerOpen, StoreConflict, WriterStore
+from sidecar.store.breaker import Spool
 from sidecar.store.store import INGEST
 
 
@@ -30,8 +31,9 @@ class Recorder:
 
     def __init__(
         self, store: WriterStore, *, active: Callable[[], ActiveRelease | None], service: str, clock: Clock,
-        wake: Callable[[], None],
+        wake: Callable[[], None], spool: Spool | None = None,
     ) -> None:  # fmt: skip
+        self._spool = spool
         self._store = store
         self._active = active
         self._service = service
@@ -77,6 +79,10 @@ class Recorder:
             for one in batch:
                 singly += await self._record([one], active)
             return singly
+        except BreakerOpen as error:
+            if self._spool is not None:
+                self._spool.add(error.code, len(batch), self._clock.now())
+            return [error] * len(batch)
         except SymphonyError as error:
             return [error] * len(batch)
 

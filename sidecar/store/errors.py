@@ -1,6 +1,7 @@
 """Errors of the store, by what the writer must do.
 
     StoreUnavailable   answer STORE_UNAVAILABLE, reconnect, try the next thing
+    BreakerOpen        the same, and the database was not touched
     StoreConflict      a unique key was hit: try the items one by one
     LeaseLost          somebody else holds the lease: the outcome is not ours to write
     Fenced             another writer has begun a newer epoch: stop this process
@@ -18,6 +19,13 @@ class StoreUnavailable(CannotEvaluate):
 
     def __init__(self, detail: str) -> None:
         super().__init__("STORE_UNAVAILABLE", detail)
+
+
+class BreakerOpen(StoreUnavailable):
+    """The breaker is open: the database was not touched (D2)."""
+
+    def __init__(self) -> None:
+        CannotEvaluate.__init__(self, "STORE_BREAKER_OPEN", "")
 
 
 class StoreConflict(Exception):

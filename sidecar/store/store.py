@@ -6,6 +6,7 @@ Rules:
   (REC-09);
 * the stream's next number is known here and checked in SQL; after anything that failed it is read again, so a commit
   whose answer was lost is not written over;
+* D2: after several failures in a row the breaker opens, and for a while nothing here touches the database;
 * an epoch that is over ends the process (``Fenced``), it is never renewed by a running writer.
 """
 
@@ -15,13 +16,16 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, LiteralString
 
 import psycopg
 from psycopg import AsyncConnection, sql
 
 from contracts.named_sql import queries
-from sidecar.store.errors import Fenced, StoreUnavailable, translated
+from contracts.times import Clock, SystemClock
+from sidecar.store.breaker import Breaker
+from sidecar.store.errors import BreakerOpen, Fenced, StoreUnavailable, translated
 
 INGEST = "symphony_ingest"
 EXECUTOR = "symphony_executor"
@@ -65,13 +69,17 @@ class Transaction:
 class WriterStore:
     """The writer's database. ``stream`` names the evidence stream whose numbers it gives out."""
 
-    def __init__(self, url: str, *, stream: str, acquire_timeout_ms: int = 2000, transaction_timeout_ms: int = 5000) -> None:
+    def __init__(self, url: str, *, stream: str, acquire_timeout_ms: int = 2000, transaction_timeout_ms: int = 5000,
+        clock: Clock | None = None,
+    ) -> None:  # fmt: skip
         self.sql = queries("sidecar.store")
         self.stream = stream
         self.epoch = 0
         self.next_seq = 0
         self.acquire_timeout_ms = acquire_timeout_ms
         self.transaction_timeout_ms = transaction_timeout_ms
+        self.breaker = Breaker()
+        self._clock = clock
         self._url = url
         self._connection: AsyncConnection[Any] | None = None
         self._lock = asyncio.Lock()
@@ -90,6 +98,21 @@ class WriterStore:
 
         Raises ``StoreUnavailable`` (the commit is not known), ``StoreConflict``, ``LeaseLost`` or ``Fenced``.
         """
+        if not self.breaker.permits(self._now()):
+            raise BreakerOpen
+        try:
+            async with self._fenced_transaction(role) as transaction:
+                yield transaction
+        except StoreUnavailable:
+            self.breaker.failed(self._now())
+            raise
+        except BaseException:
+            self.breaker.released()
+            raise
+        self.breaker.succeeded()
+
+    @asynccontextmanager
+    async def _fenced_transaction(self, role: LiteralString) -> AsyncIterator[Transaction]:
         async with self._alone():
             connection = await self._connected()
             self.pending_numbers = 0
@@ -113,6 +136,9 @@ class WriterStore:
     def taken(self, count: int) -> None:
         """Note that the open transaction has used numbers; they count once it commits."""
         self.pending_numbers += count
+
+    def _now(self) -> datetime:
+        return (self._clock or SystemClock()).now()
 
     async def close(self) -> None:
         """Close the connection."""

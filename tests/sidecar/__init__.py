@@ -1,0 +1,1 @@
+"""Tests of the sidecar's core: judging, recording, dispatching, recovering."""
