@@ -79,6 +79,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m controlplane", description="The Symphony control plane.")
     parser.add_argument("--config", type=Path, required=True)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("tuf").setLevel(logging.WARNING)  # it logs each key of a threshold that did not sign
     try:
         config = read_config(parser.parse_args().config)
         with asyncio.Runner(loop_factory=uvicorn.Config("", loop="auto").get_loop_factory()) as runner:

@@ -76,6 +76,8 @@ async def _forever(job: Callable[[], Coroutine[Any, Any, None]]) -> None:
     while True:
         try:
             await job()
+        except SymphonyError as error:
+            _LOG.warning("background work waits: %s", error)
         except Exception:  # noqa: BLE001 - logged, and started again
             _LOG.exception("background work failed; it starts again")
         await asyncio.sleep(RESTART_S)

@@ -106,7 +106,10 @@ class Following:
     async def run(self) -> None:
         """Refresh until cancelled."""
         while True:
-            await self.refresh()
+            try:
+                await self.refresh()
+            except SymphonyError as error:
+                _LOG.warning("following releases: %s", error)  # the store or the disk; tried again at the next round
             await asyncio.sleep(self._config.release.poll_ms / 1000)
 
     async def refresh(self) -> None:
@@ -124,9 +127,9 @@ class Following:
             self._active.renewed(release)
         refused = self._follower.refused
         if refused != self._reported_refusal:
-            self._reported_refusal = refused
             if refused is not None:
                 await self._on_refused(*refused)
+            self._reported_refusal = refused
         await self._report()
 
     async def _activate(self, release: VerifiedRelease) -> None:

@@ -2,7 +2,7 @@
 
 * at most ``CONNECTIONS_MAX`` connections, waiting for one at most ``ACQUIRE_TIMEOUT_S``;
 * ``SET LOCAL ROLE`` in each transaction, so no role leaks to the next user of a connection;
-* a connection that broke is thrown away.
+* a connection that broke is thrown away, and with it the free ones, which the same server has most likely lost.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Database:
     async def transaction(self) -> AsyncIterator[Connection]:
         """One transaction under the role; rows come as dictionaries. Commits unless the block raises.
 
-        Raises ``CannotEvaluate STORE_UNAVAILABLE`` when no connection is to be had in time.
+        Raises ``CannotEvaluate STORE_UNAVAILABLE`` when no connection is to be had in time, or it broke: then it is not
+        known whether the transaction was committed.
         """
         async with self._slot():
             connection = self._free.pop() if self._free else await self._connect()
@@ -48,9 +49,14 @@ class Database:
                 async with connection.transaction():
                     await connection.execute("SELECT pg_catalog.set_config('role', %s, true)", (self._role,))
                     yield connection
+            except psycopg.OperationalError as error:
+                if not connection.broken:
+                    raise
+                raise CannotEvaluate("STORE_UNAVAILABLE", f"the connection broke: {type(error).__name__}") from error
             finally:
                 if connection.broken or connection.closed:
                     await connection.close()
+                    await self.close()
                 else:
                     self._free.append(connection)
 

@@ -18,6 +18,8 @@ import pytest
 
 from tests.e2e.support import ROOT, Stack, running
 
+REJECTS_PER_MINUTE = 40
+
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
@@ -42,6 +44,8 @@ def crash_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         document = json.loads(path.read_text())
         if "sidecar" in document:
             document["sidecar"]["lease_ms"] = 1000
+            document["sidecar"]["intake"]["rejects_per_source_per_minute_max"] = REJECTS_PER_MINUTE
+            document["sidecar"]["intake"]["request_timeout_ms"] = 3000
             document["sidecar"]["rail"] |= {"submit_timeout_ms": 700, "query_timeout_ms": 700}
         (manifests / path.name).write_text(json.dumps(document))
     template = json.loads((ROOT / "examples" / "environments" / "sandbox.template.json").read_text())
