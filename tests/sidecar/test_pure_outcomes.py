@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,9 +56,7 @@ def test_every_other_answer_to_a_submit_is_in_doubt() -> None:
     assert others
     for outcome in others:
         assert of_submit(submitted(outcome), 99, RETRY) is None
-    unheard = submitted(Outcome.ACCEPTED_FINAL)
-    object.__setattr__(unheard, "outcome", "accepted_perhaps")
-    assert of_submit(unheard, 1, RETRY) is None
+    assert of_submit(cast("SubmitResult", SimpleNamespace(outcome="accepted_perhaps")), 1, RETRY) is None
 
 
 def test_a_query_that_finds_settles_and_not_found_under_the_seal_requeues() -> None:
@@ -73,9 +74,7 @@ def test_any_other_word_of_the_rail_is_asked_again_and_parked_at_the_ceiling() -
     for status in others:
         assert of_query(said(status), RETRY.attempts_max - 1, RETRY) is None
         assert of_query(said(status), RETRY.attempts_max, RETRY) == Written("PENDING_MANUAL", "recovery", "OUTCOME_UNKNOWN")
-    unheard = said(RailStatus.ACCEPTED_FINAL)
-    object.__setattr__(unheard, "status", "perhaps")
-    assert of_query(unheard, 1, RETRY) is None
+    assert of_query(cast("StatusResult", SimpleNamespace(status="perhaps")), 1, RETRY) is None
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True), st.integers(1, 10_000), st.integers(1, 100_000))
