@@ -29,6 +29,7 @@ from sidecar.dispatch.work import PermitMaker, Work, attempt_rows
 from sidecar.failpoints import failpoint
 from sidecar.intake.rows import Frame
 from sidecar.policy.engine import decide
+from sidecar.policy.obligations import refusal
 from sidecar.store import LeaseLost, StoreConflict, StoreUnavailable, WriterStore
 from sidecar.store.store import EXECUTOR, Transaction
 
@@ -143,7 +144,7 @@ class Dispatcher:
         deadline_ms = active.settings["intake"]["decision_timeout_ms"]
         for one, item, decision in zip(asked, items, decide(active.engine, items, deadline_ms=deadline_ms), strict=True):
             fixed = active.governed.refusal(one.participant_id, item["instruction"])
-            if fixed is not None or not decision.allow:
+            if fixed is not None or refusal(decision):
                 voided[one.outbox_id] = "POLICY_VOIDED"
         return voided
 

@@ -27,6 +27,7 @@ from sidecar.batching import MicroBatcher
 from sidecar.intake.handover import Answer, HandedItem, HandedMessage, Handover, HandoverAnswer
 from sidecar.policy.answers import Decision
 from sidecar.policy.engine import decide
+from sidecar.policy.obligations import refusal
 
 HANDOVER_BATCH_MAX = 200
 HANDOVER_TIMEOUT_S = 12.0
@@ -127,7 +128,8 @@ class Pipeline:
         decisions = await asyncio.gather(*(self._decider.submit(document) for _, document in asked))
         for (item, document), decision in zip(asked, decisions, strict=True):
             item.decision_input = fast_canonical_bytes(document)
-            item.allow, item.reasons = decision.allow, list(decision.reasons)
+            item.reasons = refusal(decision)
+            item.allow = not item.reasons
 
     async def _normalise(self, presented: Presented, view: View, now: datetime) -> NormaliseAnswer:
         release = view.active.release
