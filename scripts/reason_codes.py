@@ -25,9 +25,8 @@ def page() -> str:
     ]
     for reason in REASONS.values():
         retry = "yes" if reason.retryable else ""
-        lines.append(
-            f"| `{reason.code}` | {reason.station} | {reason.http} | {reason.iso} | {retry} | {reason.meaning} | {reason.next_step} |"
-        )
+        cells = (f"`{reason.code}`", reason.station, str(reason.http), reason.iso, retry, reason.meaning, reason.next_step)
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

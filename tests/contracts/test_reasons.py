@@ -32,7 +32,8 @@ def test_every_code_has_a_meaning_a_status_an_iso_reason_and_a_next_step(reason:
     assert re.fullmatch(r"[A-Z][A-Z0-9_]{3,47}", code)
     assert 400 <= http < 600
     assert re.fullmatch(r"[A-Z0-9]{4}", iso)
-    assert reason.meaning and reason.next_step  # type: ignore[attr-defined]
+    assert reason.meaning  # type: ignore[attr-defined]
+    assert reason.next_step  # type: ignore[attr-defined]
     assert http not in {502, 504}, "a gateway's codes are not ours"
 
 
