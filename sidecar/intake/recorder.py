@@ -6,24 +6,29 @@ one bad item never fails the others (BAT-04).
 
 from __future__ import annotations
 
-import hashlib
+import logging
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 import orjson
 
-from contracts.errors import CannotEvaluate, SymphonyError
+from contracts.errors import CannotEvaluate, Refused, SymphonyError
 from contracts.times import Clock, rfc3339
 from sidecar.active import ActiveRelease
 from sidecar.attestation import Rejected, Verified
+from sidecar.attestation.requests import valid_idempotency_key
 from sidecar.failpoints import failpoint
 from sidecar.intake import rows
 from sidecar.intake.handover import Answer, Entry, HandedMessage
+from sidecar.intake.soundness import fault_of, hold_items
 from sidecar.intake.verdict import Checked, Judged, Known, judge, split
-from sidecar.store import BreakerOpen, StoreConflict, WriterStore
+from sidecar.store import BreakerOpen, StoreConflict, StoreUnavailable, WriterStore
 from sidecar.store.breaker import Spool
 from sidecar.store.store import INGEST
+
+_LOG = logging.getLogger("symphony.recorder")
 
 
 class Recorder:
@@ -45,29 +50,45 @@ class Recorder:
         active = self._active()
         if active is None:
             return [CannotEvaluate("NO_ACTIVE_RELEASE")] * len(messages)
-        answers: list[Answer | BaseException] = [CannotEvaluate("RELEASE_CHANGED")] * len(messages)
         now = self._clock.now()
-        waiting = [n for n, m in enumerate(messages) if m.release_number == active.release.number and _intact(m)]
-        checked = {n: self._check(messages[n], active, now) for n in waiting}
-        while waiting:
-            first, later = split([checked[n] for n in waiting])
+        found = [self._check(message, active, now) for message in messages]
+        checked = {n: one for n, one in enumerate(found) if isinstance(one, Checked)}
+        answers: dict[int, Answer | BaseException] = {n: one for n, one in enumerate(found) if isinstance(one, SymphonyError)}
+        while waiting := [n for n in checked if n not in answers]:
+            first, _ = split([checked[n] for n in waiting])
             together = [waiting[index] for index in first]
-            for n, answer in zip(together, await self._record([checked[n] for n in together], active), strict=True):
-                answers[n] = answer
-            waiting = [waiting[index] for index in later]
-        return answers
+            answers.update(zip(together, await self._record([checked[n] for n in together], active), strict=True))
+            down = next((answer for answer in answers.values() if isinstance(answer, StoreUnavailable)), None)
+            if down is not None:  # nobody waits for a further one of our timeouts
+                answers.update({n: down for n in waiting if n not in answers})
+        return [answers[n] for n in range(len(messages))]
 
-    def _check(self, message: HandedMessage, active: ActiveRelease, now: datetime) -> Checked:
-        """The writer's own finding about the caller; the acceptor's word is taken for nothing but a refusal."""
-        key = message.idempotency_key or ""
-        if message.token is None or message.certificate_der is None or not key:
-            code = message.rejected_code or "TOKEN_MISSING"
-            return Checked(message, Rejected(code=code, detail=message.rejected_detail, body_sha256=message.body_sha256))
-        identity: Verified | Rejected = active.attestor.recheck(
-            message.token, message.certificate_der, revocations=active.revocations, now=now,
-            body_sha256=message.body_sha256, idempotency_key=key,
-        )  # fmt: skip
+    def _check(self, message: HandedMessage, active: ActiveRelease, now: datetime) -> Checked | SymphonyError:
+        """The writer's own finding about message and caller; the acceptor's word is taken for nothing but a refusal."""
+        if message.release_number != active.release.number:
+            return CannotEvaluate("RELEASE_CHANGED")
+        fault = fault_of(message, now)
+        if fault is not None:
+            _LOG.error("an acceptor handed over what it should not: %s", fault)
+            return Refused("REQUEST_INVALID", fault)
+        identity = self._identity(message, active, now)
+        if identity.participant_id is not None:
+            hold_items(message, identity.participant_id, active.release.number)
         return Checked(message, identity)
+
+    def _identity(self, message: HandedMessage, active: ActiveRelease, now: datetime) -> Verified | Rejected:
+        if message.token is None or message.certificate_der is None:
+            code = message.rejected_code or ("TOKEN_MISSING" if message.token is None else "CERTIFICATE_MISSING")
+            return Rejected(code=code, detail=message.rejected_detail, body_sha256=message.body_sha256)
+        key = valid_idempotency_key(message.idempotency_key)
+        identity = active.attestor.recheck(
+            message.token, message.certificate_der, revocations=active.revocations, now=now,
+            body_sha256=message.body_sha256, idempotency_key=key or "",
+        )  # fmt: skip
+        if key is None and isinstance(identity, Verified):  # ATT-07: after proof of possession a refusal spends the token
+            code = message.rejected_code or "IDEMPOTENCY_KEY_INVALID"
+            return Rejected(**{**asdict(identity), "code": code, "detail": message.rejected_detail, "idempotency_key": None})
+        return identity
 
     async def _record(self, batch: list[Checked], active: ActiveRelease) -> list[Answer | BaseException]:
         try:
@@ -75,16 +96,18 @@ class Recorder:
         except StoreConflict as error:
             if len(batch) == 1:
                 return [CannotEvaluate("STORE_UNAVAILABLE", str(error))]
-            singly: list[Answer | BaseException] = []
-            for one in batch:
-                singly += await self._record([one], active)
-            return singly
         except BreakerOpen as error:
             if self._spool is not None:
                 self._spool.add(error.code, len(batch), self._clock.now())
             return [error] * len(batch)
         except SymphonyError as error:
             return [error] * len(batch)
+        singly: list[Answer | BaseException] = []
+        for one in batch:
+            singly += await self._record([one], active)
+            if isinstance(singly[-1], StoreUnavailable):
+                return singly + [singly[-1]] * (len(batch) - len(singly))
+        return singly
 
     async def _commit(self, batch: list[Checked], active: ActiveRelease) -> list[Answer]:
         frame = rows.Frame(
@@ -109,11 +132,6 @@ class Recorder:
         if any(row["decision"] == "ALLOW" for row in made.instructions):
             self._wake()
         return [_answer(n, one, made, frame) for n, one in enumerate(judged)]
-
-
-def _intact(message: HandedMessage) -> bool:
-    """Whether the digest of the raw bytes holds here too; what does not is not recorded under it."""
-    return hashlib.sha256(message.raw).hexdigest() == message.body_sha256
 
 
 def _questions(batch: list[Checked]) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
     StoreUnavailable   answer STORE_UNAVAILABLE, reconnect, try the next thing
     BreakerOpen        the same, and the database was not touched
-    StoreConflict      a unique key was hit: try the items one by one
+    StoreConflict      a key, a check or a value refused the batch: try the items one by one
     LeaseLost          somebody else holds the lease: the outcome is not ours to write
     Fenced             another writer has begun a newer epoch: stop this process
 """
@@ -12,6 +12,9 @@ from __future__ import annotations
 import psycopg
 
 from contracts.errors import CannotEvaluate
+
+_ABOUT_THE_DATA = ("22", "23")
+"""SQLSTATE classes that say that these rows cannot be written, now or later: data exception, integrity constraint."""
 
 
 class StoreUnavailable(CannotEvaluate):
@@ -29,7 +32,7 @@ class BreakerOpen(StoreUnavailable):
 
 
 class StoreConflict(Exception):
-    """A unique key refused the batch; nothing of it was written."""
+    """A unique key, a constraint or a value that is none refused the batch; nothing of it was written."""
 
 
 class LeaseLost(Exception):
@@ -47,7 +50,7 @@ def translated(error: psycopg.Error) -> Exception:
             return Fenced(str(error))
         case "SY003":
             return LeaseLost(str(error))
-        case "23505":
-            return StoreConflict(str(error))
+        case str(state) if state[:2] in _ABOUT_THE_DATA:
+            return StoreConflict(f"{state}: {type(error).__name__}")
         case _:
             return StoreUnavailable(f"{error.sqlstate}: {type(error).__name__}")

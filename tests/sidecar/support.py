@@ -144,7 +144,7 @@ def decision_input(instruction: dict[str, Any], participant: str, number: int) -
 
 def item(instruction: dict[str, Any], index: int = 0, *, by: str = KAFUE, number: int = 1, **changes: Any) -> HandedItem:
     """A payment that an acceptor's policy admitted."""
-    refs = {name: instruction[name] for name in ("instruction_ref", "end_to_end_ref", "tx_ref", "uetr")}
+    refs = {name: instruction.get(name) for name in ("instruction_ref", "end_to_end_ref", "tx_ref", "uetr")}
     filled = {"allow": True, "decision_input": decision_input(instruction, by, number), "refs": refs, **changes}
     return HandedItem(tx_index=index, instruction=instruction, **filled)
 
