@@ -16,10 +16,12 @@ Not here: storage, the log and checkpoints (``controlplane.evidence``), the offl
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from contracts import keys, merkle
@@ -38,6 +40,7 @@ BATCH_BYTES_MAX = 8 * 1024 * 1024
 NO_PREVIOUS = "0" * 64
 """``previous_batch_sha256`` of a stream's first batch."""
 
+_LONG_NUMBER = re.compile(rb"[:,\[]-?[0-9]{17}")
 _SCHEMA = "symphony.evidence/1"
 _BATCH_SCHEMA = "symphony.evidence_batch/1"
 _HEARTBEAT_SCHEMA = "symphony.evidence_heartbeat/1"
@@ -80,13 +83,23 @@ def parse_record(data: bytes) -> dict[str, Any]:
     """A record from its bytes. Raises ``Refused REQUEST_INVALID`` unless canonical, bounded and within its schema."""
     if len(data) > RECORD_BYTES_MAX:
         raise Refused("REQUEST_INVALID", f"a record of more than {RECORD_BYTES_MAX} bytes")
-    document = parse_json(data)
+    document = _parsed(data)
     if not fast_validator(_SCHEMA).is_valid(document):
         check(_SCHEMA, document, code="REQUEST_INVALID")
         raise Refused("REQUEST_INVALID", "the record does not fit its schema")
     if fast_canonical_bytes(document) != data:
         raise Refused("REQUEST_INVALID", "the record is not canonical JSON (RFC 8785)")
     return dict(document)
+
+
+def _parsed(data: bytes) -> Any:
+    """JSON, quickly: a member that stands twice is seen when the bytes are compared, an integer beyond 64 bits is not."""
+    if _LONG_NUMBER.search(data):
+        return parse_json(data)
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise Refused("REQUEST_INVALID", f"not JSON: {error}") from error
 
 
 def seal(

@@ -33,6 +33,9 @@ from sidecar.config import ShipperConfig
 from sidecar.failpoints import failpoint
 
 IDLE_S = 0.2
+GATHER_S = 0.05
+"""The wait for more after a range that was not full: each costs a signature, a request and three commits."""
+ANSWER_BYTES_MAX = 64 * 1024
 RETRY_S_MIN = 0.2
 RETRY_S_MAX = 5.0
 REQUEST_TIMEOUT_S = 15
@@ -62,7 +65,7 @@ class Shipper:
                 try:
                     shipped = await self.once(session)
                     wait = RETRY_S_MIN if shipped else IDLE_S
-                    pause = 0.0 if shipped else IDLE_S
+                    pause = 0.0 if shipped >= self._config.batch_size_max else GATHER_S if shipped else IDLE_S
                 except (SymphonyError, aiohttp.ClientError, psycopg.Error, TimeoutError, OSError) as error:
                     _LOG.warning("shipping: %s", error)
                     pause = wait = min(wait * 2, RETRY_S_MAX)
@@ -71,16 +74,16 @@ class Shipper:
         if self._connection is not None:
             await self._connection.close()
 
-    async def once(self, session: aiohttp.ClientSession) -> bool:
-        """One round: send what is sealed, else seal the next range; whether there was something to send."""
+    async def once(self, session: aiohttp.ClientSession) -> int:
+        """One round: send what is sealed, else seal the next range; how many records were sent."""
         state = await self._value("shipping_state", self._config.stream)
         if state is None:
-            return False
+            return 0
         await self._beat(session, state)
         sealed = state["sealed"]
         if sealed is None or sealed["shipped"]:
             if state["last_seq"] <= (sealed["last_seq"] if sealed else 0):
-                return False
+                return 0
             sealed = await self._seal(state, sealed)
         failpoint("ship.sealed")
         records = await self._records(sealed["first_seq"], sealed["last_seq"] - sealed["first_seq"] + 1)
@@ -90,7 +93,7 @@ class Shipper:
         }  # fmt: skip
         await self._post(session, "/v1/evidence/batches", body)
         await self._value("mark_shipped", self._config.stream, sealed["first_seq"], sealed["last_seq"])
-        return True
+        return len(records)
 
     async def _seal(self, state: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
         first = before["last_seq"] + 1 if before else 1
@@ -132,8 +135,9 @@ class Shipper:
 
     async def _post(self, session: aiohttp.ClientSession, path: str, body: dict[str, Any]) -> None:
         async with session.post(path, json=body, ssl=self._context) as response:
+            answer = await response.content.read(ANSWER_BYTES_MAX)  # to its end, else the connection is not kept
             if response.status >= 300:
-                raise CannotEvaluate("STORE_UNAVAILABLE", f"{path}: {response.status}: {(await response.text())[:300]}")
+                raise CannotEvaluate("STORE_UNAVAILABLE", f"{path}: {response.status}: {answer[:300]!r}")
 
     async def _value(self, name: str, *parameters: Any) -> Any:
         rows = await self._rows(name, *parameters)

@@ -194,3 +194,12 @@ def test_a_batch_whose_claims_contradict_each_other_is_refused(change: dict[str,
 def test_a_batch_outside_its_bounds_is_not_sealed(count: int) -> None:
     with pytest.raises(ValueError, match="leaves"):
         _sealed([bytes(32)] * count)
+
+
+@pytest.mark.parametrize("text", [b"100000000000000000000", b"-18446744073709551616", b"9007199254740993", b'1,"q":1', b"01"])
+def test_a_record_with_a_number_out_of_bounds_or_a_member_twice_is_refused(text: bytes) -> None:
+    fields = {"environment": "sandbox", "service": "s-1", "stream": "s-1", "seq": 1, "recorded_at": "2026-11-24T10:48:49.123456Z"}
+    good = evidence.record("other", **fields, q=1)
+    assert evidence.parse_record(good)["q"] == 1
+    with pytest.raises(Refused, match="REQUEST_INVALID"):
+        evidence.parse_record(good.replace(b'"q":1', b'"q":' + text))
