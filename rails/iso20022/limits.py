@@ -17,6 +17,8 @@ DETAIL_CHARACTERS_MAX: Final = 200
 """A detail names an element and a rule; it is not a place for payload."""
 PARSED_BYTES_PER_THREAD_MAX: Final = 128 * 1024 * 1024
 """libxml2 keeps every name it has seen for the life of a thread: a thread that read this much is replaced."""
+READ_TOGETHER_MAX: Final = 16
+"""Messages handed to the reading thread at once; none waits for the answer of more than fifteen others."""
 
 # schemas --------------------------------------------------------------------------------------------------------------
 SCHEMA_BYTES_MAX: Final = 2 * 1024 * 1024

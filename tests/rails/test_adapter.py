@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from contracts import wire
 from contracts.errors import SymphonyError
 from rails.iso20022.adapter import Iso20022Adapter
 from rails.iso20022.config import load
+from rails.iso20022.normalise import normalise
 from rails.iso20022.reader import Reader
 from rails.iso20022.samples import Sample
 from rails.sdk import AdapterClient, Outcome, RailStatus, SubmitItem, TransactionStatus
@@ -320,5 +322,40 @@ def test_the_readers_thread_is_replaced_so_that_invented_names_do_not_fill_the_p
             threads.add(id(reader._thread))
         reader.close()
         assert len(threads) >= 2
+
+    asyncio.run(reads())
+
+
+def test_messages_read_together_each_get_their_own_answer() -> None:
+    async def reads() -> None:
+        reader = Reader()
+        sent = [Sample(message_id=f"MSG-{n}").xml() if n % 7 else b"<broken" for n in range(50)]
+        answers = await asyncio.gather(*(reader.normalise(raw, NOW, narrow()) for raw in sent))
+        for n, answer in enumerate(answers):
+            if n % 7:
+                assert answer.message.message_id == f"MSG-{n}"
+            else:
+                assert answer.group_refused is not None
+                assert answer.group_refused.code == "MESSAGE_MALFORMED"
+        reader.close()
+
+    asyncio.run(reads())
+
+
+def test_a_defect_while_reading_one_message_costs_only_that_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def reading(raw: bytes, received_at: str, rules: Any) -> Any:
+        if raw == b"defect":
+            raise ZeroDivisionError
+        return normalise(raw, received_at, rules)
+
+    async def reads() -> None:
+        reader = Reader()
+        monkeypatch.setattr("rails.iso20022.reader.normalise", reading)
+        answers = await asyncio.gather(
+            *(reader.normalise(raw, NOW, narrow()) for raw in (GOOD, b"defect", GOOD)), return_exceptions=True
+        )
+        reader.close()
+        assert isinstance(answers[1], ZeroDivisionError)
+        assert not any(isinstance(answers[n], Exception) for n in (0, 2))
 
     asyncio.run(reads())
