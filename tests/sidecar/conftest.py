@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from tests.sidecar.stage import Stage
-from tests.support.database import TestPostgres
+from tests.support.database import Database, TestPostgres
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -35,13 +37,30 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object | None:
     return True
 
 
-@pytest.fixture
-def stage(postgres: TestPostgres, caplog: pytest.LogCaptureFixture) -> Iterator[Stage]:
-    """A stage on a database of its own. Afterwards: evidence without gap and canary, no canary in the logs."""
-    caplog.set_level(logging.DEBUG)
+@pytest.fixture(scope="session")
+def emptied(postgres: TestPostgres) -> Callable[[], Database]:
+    """One database for all flows, emptied for each: making one takes half a second, emptying it a hundredth."""
     database = postgres.new_database("sidecar")
-    made: Any = Stage(database)
+    with psycopg.connect(database.admin) as connection:
+        tables = connection.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'symphony'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition"
+        ).fetchall()
+
+    def empty() -> Database:
+        with psycopg.connect(database.admin) as connection:
+            connection.execute("SET session_replication_role = replica")  # or nothing here could be deleted
+            for (name,) in tables:
+                connection.execute(sql.SQL("DELETE FROM symphony.{}").format(sql.Identifier(name)))
+        return database
+
+    return empty
+
+
+@pytest.fixture
+def stage(emptied: Callable[[], Database], caplog: pytest.LogCaptureFixture) -> Iterator[Stage]:
+    """A stage on an empty database. Afterwards: evidence without gap and canary, no canary in the logs."""
+    caplog.set_level(logging.DEBUG)
+    made: Any = Stage(emptied())
     yield made
     made.check()
     made.check_no_canary(caplog.text.encode())
-    postgres.drop(database)
