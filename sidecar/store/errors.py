@@ -53,4 +53,4 @@ def translated(error: psycopg.Error) -> Exception:
         case str(state) if state[:2] in _ABOUT_THE_DATA:
             return StoreConflict(f"{state}: {type(error).__name__}")
         case _:
-            return StoreUnavailable(f"{error.sqlstate}: {type(error).__name__}")
+            return StoreUnavailable(f"{error.sqlstate or 'connection'}: {type(error).__name__}")

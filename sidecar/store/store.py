@@ -2,8 +2,9 @@
 
 Rules:
 
-* ``SET LOCAL ROLE`` in each transaction (SEC-02); a statement timeout and a wait for the connection, both bounded
-  (REC-09);
+* ``SET LOCAL ROLE`` in each transaction (SEC-02); the wait for the connection and the transaction are both bounded
+  (REC-09): the server ends a statement, or a transaction that its writer leaves open, and at the bound the connection is
+  cut here, whether the server still answers or not;
 * the stream's next number is known here and checked in SQL; after anything that failed it is read again, so a commit
   whose answer was lost is not written over;
 * D2: after several failures in a row the breaker opens, and for a while nothing here touches the database;
@@ -13,8 +14,10 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
@@ -30,6 +33,7 @@ from sidecar.store.errors import BreakerOpen, Fenced, StoreUnavailable, translat
 INGEST = "symphony_ingest"
 EXECUTOR = "symphony_executor"
 CONNECT_TIMEOUT_S = 5
+ROLLBACK_TIMEOUT_S = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +121,15 @@ class WriterStore:
             connection = await self._connected()
             self.pending_numbers = 0
             try:
-                async with asyncio.timeout(self.transaction_timeout_ms / 1000):
+                with _cut_after(connection, self.transaction_timeout_ms / 1000):
                     await connection.execute(self._begin(role))
                     yield Transaction(connection, self)
-                    await connection.execute("COMMIT")
+                    ended = await connection.execute("COMMIT")
+                if ended.statusmessage != "COMMIT":  # the server answers ROLLBACK, and no error, after a failed statement
+                    raise StoreUnavailable("the transaction had failed")
             except psycopg.Error as error:
                 await self._failed(connection)
                 raise translated(error) from error
-            except TimeoutError as error:
-                await self._drop(connection)
-                raise StoreUnavailable("the transaction took too long") from error
             except BaseException:
                 await self._failed(connection)
                 raise
@@ -147,9 +150,9 @@ class WriterStore:
             self._connection = None
 
     def _begin(self, role: LiteralString) -> sql.Composed:
-        return sql.SQL("BEGIN; SET LOCAL ROLE {}; SET LOCAL statement_timeout = {}").format(
-            sql.Identifier(role), sql.Literal(self.transaction_timeout_ms)
-        )
+        return sql.SQL(
+            "BEGIN; SET LOCAL ROLE {}; SET LOCAL statement_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = {}"
+        ).format(sql.Identifier(role), sql.Literal(self.transaction_timeout_ms), sql.Literal(self.transaction_timeout_ms))
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
@@ -164,16 +167,26 @@ class WriterStore:
             self._lock.release()
 
     async def _connected(self) -> AsyncConnection[Any]:
-        if self._connection is None or self._connection.closed:
-            try:
-                self._connection = await AsyncConnection.connect(
-                    self._url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S, application_name="symphony-writer"
-                )
-            except psycopg.Error as error:
-                raise StoreUnavailable(f"no connection: {type(error).__name__}") from error
+        if self._connection is not None and not self._connection.closed:
+            return self._connection
+        try:
+            connection = await AsyncConnection.connect(
+                self._url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S, application_name="symphony-writer"
+            )
+        except psycopg.Error as error:
+            raise StoreUnavailable(f"no connection: {type(error).__name__}") from error
+        try:
             if self.epoch:
-                await self._resync(self._connection)
-        return self._connection
+                with _cut_after(connection, self.transaction_timeout_ms / 1000):
+                    await self._resync(connection)
+        except psycopg.Error as error:
+            await self._drop(connection)
+            raise translated(error) from error
+        except BaseException:
+            await self._drop(connection)
+            raise
+        self._connection = connection
+        return connection
 
     async def _resync(self, connection: AsyncConnection[Any]) -> None:
         """Read the numbers again: a commit whose answer was lost may have moved them."""
@@ -186,15 +199,39 @@ class WriterStore:
 
     async def _failed(self, connection: AsyncConnection[Any]) -> None:
         """Roll back; a connection that cannot even do that is dropped."""
+        self._connection = None  # until it is known to be out of its transaction, whatever interrupts this
         try:
-            async with asyncio.timeout(1):
+            with _cut_after(connection, ROLLBACK_TIMEOUT_S):
                 await connection.execute("ROLLBACK")
                 if self.epoch:
                     await self._resync(connection)
-        except (psycopg.Error, TimeoutError):
+        except psycopg.Error:
             await self._drop(connection)
+        except BaseException:
+            await self._drop(connection)
+            raise
+        else:
+            self._connection = connection
 
     async def _drop(self, connection: AsyncConnection[Any]) -> None:
         self._connection = None
         with suppress(psycopg.Error):
             await connection.close()
+
+
+@contextmanager
+def _cut_after(connection: AsyncConnection[Any], seconds: float) -> Iterator[None]:
+    """Cut the connection when the block takes longer; whatever waits for the server then gets ``OperationalError``.
+
+    Not a cancellation: psycopg would first ask the server to cancel, and wait for it, and a server that hangs does neither.
+    """
+    timer = asyncio.get_running_loop().call_later(seconds, _cut, connection)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _cut(connection: AsyncConnection[Any]) -> None:
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as stream:
+        stream.shutdown(socket.SHUT_RDWR)
