@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,7 +31,7 @@ from sidecar.failpoints import failpoint
 from sidecar.intake.rows import Frame
 from sidecar.policy.engine import decide
 from sidecar.policy.obligations import refusal
-from sidecar.store import LeaseLost, StoreConflict, StoreUnavailable, WriterStore
+from sidecar.store import Fenced, LeaseLost, StoreConflict, WriterStore
 from sidecar.store.store import EXECUTOR, Transaction
 
 POLL_S = 0.25
@@ -58,6 +59,7 @@ class Dispatcher:
         self._worker = worker
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
+        self._claiming = asyncio.Lock()
         self._stopping = False
 
     async def run(self) -> None:
@@ -73,8 +75,12 @@ class Dispatcher:
         """Claim nothing more, and let what is in flight end within the bound; the rest is recovery's."""
         self._stopping = True
         self.wake.set()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=timeout_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                async with self._claiming:
+                    pass  # a claim that was under way is a task by now
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
 
     async def _sleep(self) -> None:
         self.wake.clear()
@@ -86,18 +92,30 @@ class Dispatcher:
 
     async def _claim_some(self, active: ActiveRelease, room: int) -> int:
         try:
-            claimed, to_send = await self._claim(active, room)
-        except (StoreUnavailable, StoreConflict) as error:
+            async with self._claiming:
+                claimed, to_send = await self._claim(active, room)
+                failpoint("dispatch.claimed")
+                if to_send:
+                    self._start(to_send, active)
+                return claimed
+        except Fenced:
+            raise
+        except (SymphonyError, StoreConflict, LeaseLost) as error:
             _LOG.warning("claim: %s", error)
+        except Exception:  # noqa: BLE001 - rolled back whole; tried again after the pause
+            _LOG.exception("claim")
+        await self._pause()
+        return 0
+
+    def _start(self, work: list[Work], active: ActiveRelease) -> None:
+        self.in_flight += len(work)
+        task = asyncio.create_task(self._dispatch(work, active))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _pause(self) -> None:
+        if not self._stopping:
             await asyncio.sleep(UNAVAILABLE_PAUSE_S)
-            return 0
-        failpoint("dispatch.claimed")
-        if to_send:
-            self.in_flight += len(to_send)
-            task = asyncio.create_task(self._dispatch(to_send, active))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return claimed
 
     async def _claim(self, active: ActiveRelease, room: int) -> tuple[int, list[Work]]:
         settings = active.settings
@@ -130,21 +148,19 @@ class Dispatcher:
         old = [one for one in work if one.policy_version != active.release.number]
         if not old:
             return {}
-        inputs = dict(await transaction.rows("decision_input", [one.outbox_id for one in old]))
+        inputs = {str(key): value for key, value in await transaction.rows("decision_input", [one.outbox_id for one in old])}
         now = rfc3339(self._clock.now())
         voided, items, asked = {}, [], []
         for one in old:
-            frozen = next((value for key, value in inputs.items() if str(key) == one.outbox_id), None)
-            if frozen is None:
+            document = _frozen(inputs.get(one.outbox_id))
+            if document is None:
                 voided[one.outbox_id] = "POLICY_VOIDED"
                 continue
-            document = orjson.loads(frozen)
             items.append({**document, "release_number": active.release.number, "decision_time": now})
             asked.append(one)
         deadline_ms = active.settings["intake"]["decision_timeout_ms"]
         for one, item, decision in zip(asked, items, decide(active.engine, items, deadline_ms=deadline_ms), strict=True):
-            fixed = active.governed.refusal(one.participant_id, item["instruction"])
-            if fixed is not None or refusal(decision):
+            if refusal(decision) or active.governed.refusal(one.participant_id, item["instruction"]):
                 voided[one.outbox_id] = "POLICY_VOIDED"
         return voided
 
@@ -212,6 +228,15 @@ class Dispatcher:
             active.release.environment, self._service, self._store.stream, active.settings["rail"]["name"],
             active.release.number, active.release.policy_digest,
         )  # fmt: skip
+
+
+def _frozen(raw: bytes | None) -> dict[str, Any] | None:
+    """The frozen decision input; ``None`` when there is none that can be read, which is decided against."""
+    try:
+        document = orjson.loads(raw) if raw is not None else None
+    except orjson.JSONDecodeError:
+        return None
+    return document if isinstance(document, dict) and isinstance(document.get("instruction"), dict) else None
 
 
 def _bound(active: ActiveRelease) -> int:

@@ -9,7 +9,8 @@
     rail was asked      written          then
     accepted_final      DISPATCHED       terminal
     rejected_final      FAILED           terminal
-    not_found_final     ZOMBIE_REQUEUE   pending again: nothing older can post any more
+    not_found_final     ZOMBIE_REQUEUE   pending again after a back-off: nothing older can post any more;
+                                         at the ceiling PENDING_MANUAL (OUT-13)
     anything else       (nothing)        asked again; after ``attempts_max`` times PENDING_MANUAL
 
 Anything unmapped is in doubt.
@@ -49,6 +50,10 @@ def backoff_ms(attempt_no: int, retry: Retry, jitter: float) -> int:
     return max(1, int(ceiling * (0.5 + jitter / 2)))
 
 
+def _wait(attempt_no: int, retry: Retry, jitter: float | None) -> int:
+    return backoff_ms(attempt_no, retry, random.random() if jitter is None else jitter)  # noqa: S311
+
+
 def of_submit(result: SubmitResult, attempt_no: int, retry: Retry, *, jitter: float | None = None) -> Written | None:
     """What a submit's answer means; ``None`` is in doubt."""
     match result.outcome:
@@ -59,21 +64,25 @@ def of_submit(result: SubmitResult, attempt_no: int, retry: Retry, *, jitter: fl
         case Outcome.SURELY_NOT_SENT if attempt_no >= retry.attempts_max:
             return Written("PENDING_MANUAL", "transport", "RETRIES_EXHAUSTED")
         case Outcome.SURELY_NOT_SENT:
-            wait = backoff_ms(attempt_no, retry, random.random() if jitter is None else jitter)  # noqa: S311
+            wait = _wait(attempt_no, retry, jitter)
             return Written("RETRYABLE", "transport", result.code or "RAIL_UNREACHABLE", retry_in_ms=wait)
         case _:
             return None
 
 
-def of_query(result: StatusResult, recoveries: int, retry: Retry) -> Written | None:
+def of_query(
+    result: StatusResult, attempt_no: int, recoveries: int, retry: Retry, *, jitter: float | None = None
+) -> Written | None:
     """What the rail's word means; ``None`` asks again later."""
     match result.status:
         case RailStatus.ACCEPTED_FINAL:
             return Written("DISPATCHED", rail_reference=result.rail_reference)
         case RailStatus.REJECTED_FINAL:
             return Written("FAILED", "rail", result.code or "RAIL_REJECTED", result.rail_reference)
+        case RailStatus.NOT_FOUND_FINAL if attempt_no >= retry.attempts_max:
+            return Written("PENDING_MANUAL", "recovery", "RETRIES_EXHAUSTED")
         case RailStatus.NOT_FOUND_FINAL:
-            return Written("ZOMBIE_REQUEUE", "recovery", None)
+            return Written("ZOMBIE_REQUEUE", "recovery", retry_in_ms=_wait(attempt_no, retry, jitter))
         case _ if recoveries >= retry.attempts_max:
             return Written("PENDING_MANUAL", "recovery", "OUTCOME_UNKNOWN")
         case _:

@@ -14,14 +14,15 @@ from collections.abc import Callable
 from typing import Any
 
 from contracts.canonical import canonical_bytes
+from contracts.errors import SymphonyError
 from contracts.times import Clock
-from rails.sdk import AdapterClient, SubmitItem
+from rails.sdk import AdapterClient, RailStatus, StatusResult, SubmitItem
 from sidecar.active import ActiveRelease
 from sidecar.dispatch.dispatcher import Dispatcher
 from sidecar.dispatch.outcomes import Retry, Written, of_query
 from sidecar.dispatch.work import PermitMaker, Work
 from sidecar.intake.rows import posting_body
-from sidecar.store import StoreConflict, StoreUnavailable, WriterStore
+from sidecar.store import Fenced, StoreConflict, WriterStore
 from sidecar.store.store import EXECUTOR
 
 SCAN_S = 0.5
@@ -53,8 +54,12 @@ class Recovery:
             if active is not None:
                 try:
                     found = await self.once(active)
-                except (StoreUnavailable, StoreConflict) as error:
+                except Fenced:
+                    raise
+                except (SymphonyError, StoreConflict) as error:
                     _LOG.warning("recovery: %s", error)
+                except Exception:  # noqa: BLE001 - one payment's trouble must not end the recovery of the others
+                    _LOG.exception("recovery")
             if found < BATCH_SIZE_MAX:
                 await asyncio.sleep(SCAN_S)
 
@@ -79,14 +84,21 @@ class Recovery:
     async def _ask(self, work: list[Work], active: ActiveRelease) -> list[Written | None]:
         if active.settings["recovery"] == "manual":
             return [Written("PENDING_MANUAL", "recovery", "OUTCOME_UNKNOWN")] * len(work)
+        try:
+            answers = await self._query(work, active)
+        except Exception:  # noqa: BLE001 - whatever it was, the rail has said nothing; at the ceiling people decide
+            _LOG.exception("the rail could not be asked")
+            answers = [StatusResult(status=RailStatus.CANNOT_SAY)] * len(work)
+        retry = Retry(**active.settings["retry"])
+        return [of_query(said, one.attempt_no, one.recoveries, retry) for one, said in zip(work, answers, strict=True)]
+
+    async def _query(self, work: list[Work], active: ActiveRelease) -> list[StatusResult]:
         permits = self._permits.make(work, "seal", active.release, self._clock.now(), [one.attempt_no + 1 for one in work])
         items = [
             SubmitItem(instruction_id=one.outbox_id, body=one.body, permit=permit)
             for one, permit in zip(work, permits, strict=True)
         ]
-        answers = await self._adapter.query_status(items, timeout_ms=active.settings["rail"]["query_timeout_ms"])
-        retry = Retry(**active.settings["retry"])
-        return [of_query(answer, one.recoveries, retry) for one, answer in zip(work, answers, strict=True)]
+        return await self._adapter.query_status(items, timeout_ms=active.settings["rail"]["query_timeout_ms"])
 
 
 def _recovered(row: tuple[Any, ...]) -> Work:

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tests.sidecar.rows import Bench
 from tests.sidecar.stage import Stage
 from tests.support.database import Database, TestPostgres
 
@@ -64,3 +65,11 @@ def stage(emptied: Callable[[], Database], caplog: pytest.LogCaptureFixture) -> 
     yield made
     made.check()
     made.check_no_canary(caplog.text.encode())
+
+
+@pytest.fixture
+def bench(emptied: Callable[[], Database]) -> Iterator[Bench]:
+    """An empty database, and hands on it by role."""
+    made = Bench(emptied())
+    yield made
+    made.close()

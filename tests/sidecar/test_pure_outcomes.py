@@ -61,9 +61,17 @@ def test_every_other_answer_to_a_submit_is_in_doubt() -> None:
 
 def test_a_query_that_finds_settles_and_not_found_under_the_seal_requeues() -> None:
     """OUT-11, D7."""
-    assert of_query(said(RailStatus.ACCEPTED_FINAL, rail_reference="r"), 1, RETRY) == Written("DISPATCHED", rail_reference="r")
-    assert of_query(said(RailStatus.REJECTED_FINAL, code="AC04"), 1, RETRY) == Written("FAILED", "rail", "AC04")
-    assert of_query(said(RailStatus.NOT_FOUND_FINAL), 1, RETRY) == Written("ZOMBIE_REQUEUE", "recovery", None)
+    assert of_query(said(RailStatus.ACCEPTED_FINAL, rail_reference="r"), 1, 1, RETRY) == Written("DISPATCHED", rail_reference="r")
+    assert of_query(said(RailStatus.REJECTED_FINAL, code="AC04"), 1, 1, RETRY) == Written("FAILED", "rail", "AC04")
+    requeued = of_query(said(RailStatus.NOT_FOUND_FINAL), 3, 1, RETRY, jitter=0.5)
+    assert requeued == Written("ZOMBIE_REQUEUE", "recovery", retry_in_ms=backoff_ms(3, RETRY, 0.5))
+
+
+def test_a_payment_that_is_lost_again_and_again_is_parked_at_the_ceiling() -> None:
+    """OUT-13: a finite number of attempts, also where each ends in doubt and the rail never has it."""
+    parked = Written("PENDING_MANUAL", "recovery", "RETRIES_EXHAUSTED")
+    assert of_query(said(RailStatus.NOT_FOUND_FINAL), RETRY.attempts_max, 1, RETRY) == parked
+    assert of_query(said(RailStatus.ACCEPTED_FINAL), RETRY.attempts_max + 9, 99, RETRY) == Written("DISPATCHED")
 
 
 def test_any_other_word_of_the_rail_is_asked_again_and_parked_at_the_ceiling() -> None:
@@ -72,9 +80,9 @@ def test_any_other_word_of_the_rail_is_asked_again_and_parked_at_the_ceiling() -
     others = [status for status in RailStatus if status not in mapped]
     assert others
     for status in others:
-        assert of_query(said(status), RETRY.attempts_max - 1, RETRY) is None
-        assert of_query(said(status), RETRY.attempts_max, RETRY) == Written("PENDING_MANUAL", "recovery", "OUTCOME_UNKNOWN")
-    assert of_query(cast("StatusResult", SimpleNamespace(status="perhaps")), 1, RETRY) is None
+        assert of_query(said(status), 1, RETRY.attempts_max - 1, RETRY) is None
+        assert of_query(said(status), 1, RETRY.attempts_max, RETRY) == Written("PENDING_MANUAL", "recovery", "OUTCOME_UNKNOWN")
+    assert of_query(cast("StatusResult", SimpleNamespace(status="perhaps")), 1, 1, RETRY) is None
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True), st.integers(1, 10_000), st.integers(1, 100_000))
