@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from tests.support.database import Database
 
@@ -22,6 +22,8 @@ STREAM, WORKER, ZONE = "rows-a", "w1", "Africa/Lusaka"
 KAFUE, LUANGWA = "kafue-bank", "luangwa-bank"
 FIRST_JTI_DAY = datetime.now(UTC) + timedelta(minutes=5)
 BODY = hashlib.sha256(b"body").hexdigest()
+
+NONE = Jsonb([])
 
 Row = dict[str, Any]
 
@@ -101,7 +103,7 @@ class Hands:
         """The same inside a transaction that is open."""
         places = sql.SQL(", ").join([sql.Placeholder() for _ in parameters])
         query = sql.SQL("SELECT * FROM {}({})").format(sql.Identifier("symphony", name), places)
-        cursor = self.connection.execute(query, [json.dumps(p) if is_json(p) else p for p in parameters])
+        cursor = self.connection.execute(query, [Jsonb(p) if is_json(p) else p for p in parameters])
         names = [column.name for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
@@ -113,8 +115,8 @@ class Hands:
 
 
 def is_json(value: Any) -> bool:
-    """Rows travel as JSON; lists of bytes and of ids as arrays."""
-    return isinstance(value, dict) or (isinstance(value, list) and (not value or isinstance(value[0], dict)))
+    """Rows travel as JSON, no rows as ``NONE``; lists of bytes and of ids as arrays."""
+    return isinstance(value, dict) or (isinstance(value, list) and bool(value) and isinstance(value[0], dict))
 
 
 class Bench:
@@ -163,8 +165,8 @@ class Bench:
         nothing = [b""] * len(instructions)
         values = {
             "stream": STREAM, "epoch": 1, "first_seq": changes.get("first_seq") or self.next_seq,
-            "day": datetime.now(UTC).date(), "attestations": list(attestations), "evidence": evidence(len(attestations)),
-            "instructions": list(instructions), "raw": nothing, "inputs": nothing, "salts": nothing, **changes,
+            "day": datetime.now(UTC).date(), "attestations": list(attestations) or NONE, "evidence": evidence(len(attestations)),
+            "instructions": list(instructions) or NONE, "raw": nothing, "inputs": nothing, "salts": nothing, **changes,
         }  # fmt: skip
         return list(values.values())
 
