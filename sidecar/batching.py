@@ -6,7 +6,8 @@ Rules:
   comes first; when nothing is under way and the last batch was a single item, it is handed over at once, so an idle
   system never waits;
 * one batch is handled at a time; what comes meanwhile is the next batch;
-* the queue is bounded: a further item is refused with ``OVERLOADED`` at once, nobody waits for a place;
+* the queue is bounded: a further item is refused with ``OVERLOADED`` at once, nobody waits for a place; so is every
+  item once it is closed, and what still waits when the drain's bound is reached;
 * an item's caller gets its own result, after its batch is done: never an acknowledgement before the commit (REC-07).
 """
 
@@ -20,6 +21,9 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from contracts.errors import CannotEvaluate
+
+DRAIN_S = 10.0
+"""How long ``close`` waits; a process is given no longer to end."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -69,12 +73,13 @@ class MicroBatcher(Generic[Item, Result]):
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._last_size = 0
+        self._closed = False
 
     async def submit(self, item: Item) -> Result:
         """The item's result, once its batch is done. Raises ``OVERLOADED``, or what the handler gave for it."""
-        if len(self._waiting) >= self.queue_max:
+        if self._closed or len(self._waiting) >= self.queue_max:
             self.statistics.refused += 1
-            raise CannotEvaluate("OVERLOADED", f"{self.name}: {self.queue_max} items wait")
+            raise CannotEvaluate("OVERLOADED", f"{self.name}: " + ("closed" if self._closed else f"{self.queue_max} items wait"))
         waiting: _Waiting[Item, Result] = _Waiting(item, self._monotonic())
         self._waiting.append(waiting)
         self.statistics.depth_max = max(self.statistics.depth_max, len(self._waiting))
@@ -88,14 +93,23 @@ class MicroBatcher(Generic[Item, Result]):
         """How many items wait."""
         return len(self._waiting)
 
-    async def close(self) -> None:
-        """Let what waits finish."""
-        if self._task is not None:
-            await asyncio.wait([self._task])
+    async def close(self, timeout_s: float = DRAIN_S) -> None:
+        """Take nothing more, and let what waits finish within the bound. The batch under way is never cut short."""
+        self._closed = True
+        self._wake.set()
+        if self._task is None:
+            return
+        await asyncio.wait([self._task], timeout=timeout_s)
+        while self._waiting:
+            future = self._waiting.popleft().future
+            if not future.done():
+                future.set_exception(CannotEvaluate("OVERLOADED", f"{self.name}: closed"))
 
     async def _run(self) -> None:
         while self._waiting:
             await self._linger()
+            if not self._waiting:
+                return
             batch = [self._waiting.popleft() for _ in range(min(self.batch_size_max, len(self._waiting)))]
             self._last_size = len(batch)
             self._count(batch)
@@ -103,9 +117,9 @@ class MicroBatcher(Generic[Item, Result]):
 
     async def _linger(self) -> None:
         """Wait for more only under load, never past the bound of the first item."""
-        if self._last_size <= 1:
+        if self._last_size <= 1 or self._closed:
             return
-        while len(self._waiting) < self.batch_size_max:
+        while len(self._waiting) < self.batch_size_max and not self._closed:
             left = self._waiting[0].since + self.flush_ms_max / 1000 - self._monotonic()
             if left <= 0:
                 self.statistics.time_hits += 1
@@ -116,7 +130,8 @@ class MicroBatcher(Generic[Item, Result]):
                     await self._wake.wait()
             except TimeoutError:
                 continue
-        self.statistics.size_hits += 1
+        if len(self._waiting) >= self.batch_size_max:
+            self.statistics.size_hits += 1
 
     def _count(self, batch: list[_Waiting[Item, Result]]) -> None:
         self.statistics.batches += 1
