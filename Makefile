@@ -26,7 +26,7 @@ demo: setup
 
 test: setup tools
 	@mkdir -p var/test
-	@$(BIN)/python -m pytest -m "not long" --junitxml=var/test/results.xml $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" --junitxml=var/test/results.xml $(ARGS)
 
 test-long: setup tools
 	@$(BIN)/python -m pytest -m long --timeout 1800 $(ARGS)

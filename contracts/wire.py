@@ -161,7 +161,7 @@ async def _answer(
         except Exception:  # noqa: BLE001 - the peer gets an answer, the log the trace
             _LOG.exception("a call failed: %s", frame.get("method"))
             reply = {"error": {"code": "INTERNAL", "detail": ""}}
-        with suppress(OSError):
+        with suppress(OSError, RuntimeError):  # the peer, or this process, has gone meanwhile
             writer.write(pack_frame({"id": frame["id"], **reply}))
             await writer.drain()
     finally:

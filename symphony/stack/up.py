@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from contracts.errors import CannotEvaluate
+from contracts.errors import CannotEvaluate, SymphonyError
 from contracts.times import SystemClock
 from symphony.stack import prepare
 from symphony.stack.environment import load_template, manifests_in, template_of
@@ -65,6 +65,10 @@ def run(
             started(layout)
         supervisor.run()
     except KeyboardInterrupt:
+        say("stopped while starting")
+    except SymphonyError:
+        if not supervisor.stopping:  # a Ctrl-C reaches the programs that are being run, too
+            raise
         say("stopped while starting")
     finally:
         supervisor.stop()

@@ -21,9 +21,9 @@ from tests.e2e.support import ROOT, Stack, running
 REJECTS_PER_MINUTE = 40
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The sandbox of the demo, for the session."""
+    """The sandbox of the demo, one for each file of tests: some revoke, some post by hand."""
     with running(tmp_path_factory.mktemp("stack")) as up:
         yield up
 

@@ -1,0 +1,152 @@
+"""Step 6 of the story: a lower cap rolled out and back by officers at their command lines, and a forged release refused."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.keys import load_private_key
+from controlplane.context import Context
+from controlplane.store import Database
+from symphony.release.ceremony import Ceremony
+from symphony.release.client import Officer
+from symphony.release.gate import sign_gate
+from symphony.release.propose import draft
+from symphony.stack import prepare
+from symphony.stack.environment import load_template
+from symphony.stack.layout import ENVIRONMENT
+from symphony.stack.release_one import release_files
+from tests.e2e.support import Stack, message, running, until
+
+pytestmark = pytest.mark.story
+PROOF_S_MAX = 20
+
+
+@pytest.fixture(scope="module")
+def release_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of its own: its releases change. The tests below are one story, in order."""
+    with running(tmp_path_factory.mktemp("releases")) as up:
+        yield up
+
+
+def fleet(stack: Stack) -> dict[str, dict[str, Any]]:
+    """The fleet by service."""
+    return {entry["service"]: entry for entry in stack.json("fleet")}
+
+
+def active_everywhere(stack: Stack, number: int) -> bool:
+    """Whether every service runs a release."""
+    return {entry["active_number"] for entry in fleet(stack).values()} == {number}
+
+
+def test_a_lower_cap_is_proposed_approved_by_two_others_and_promoted(release_stack: Stack, tmp_path: Path) -> None:
+    stack = release_stack
+    assert stack.submit(message("2000.00")).status == 202
+    template = json.loads((stack.folder / "environment.template.json").read_text())
+    template["caps"]["ZMW"]["payment_minor_max"] = 100_000
+    lower = tmp_path / "lower.json"
+    lower.write_text(json.dumps(template))
+    said = stack.symphony(
+        "release", "propose", "--as", "bruno", "--reason", "a lower cap", "--ticket", "CHG-2", "--environment-data", str(lower)
+    ).stdout
+    assert "release 2 is PROPOSED" in said
+    assert "RELEASE_" in stack.symphony("release", "promote", "2", "--as", "bruno", code=None).stderr, "not approved yet"
+    assert "caps" in stack.symphony("release", "approve", "2", "--as", "alice").stdout, "an officer sees what changes"
+    own = stack.symphony("release", "approve", "2", "--as", "bruno", code=None)
+    assert own.returncode != 0, "the proposer's own approval does not count"
+    assert "APPROVED" in stack.symphony("release", "approve", "2", "--as", "chanda").stdout
+    assert "release 2 is ACTIVE" in stack.symphony("release", "promote", "2", "--as", "bruno").stdout
+    until(lambda: active_everywhere(stack, 2), timeout_s=PROOF_S_MAX, what="release 2")
+    reply = stack.submit(message("2000.00"))
+    assert (reply.status, reply.code, reply.body[0]["policy_version"]) == (422, "CAP_PAYMENT_VALUE", 2)
+    assert stack.submit(message("1000.00")).status == 202
+
+
+def test_it_is_rolled_back_as_release_3(release_stack: Stack) -> None:
+    stack = release_stack
+    said = stack.symphony("release", "rollback", "--to", "1", "--as", "alice", "--reason", "too low").stdout
+    assert "release 3 is PROPOSED" in said
+    for officer in ("chanda", "dalitso"):
+        stack.symphony("release", "approve", "3", "--as", officer)
+    stack.symphony("release", "promote", "3", "--as", "dalitso")
+    until(lambda: active_everywhere(stack, 3), timeout_s=PROOF_S_MAX, what="release 3")
+    reply = stack.submit(message("2000.00"))
+    assert (reply.status, reply.body[0]["policy_version"]) == (202, 3)
+    assert stack.participant().wait(reply.accepted[0])["state"] == "SUCCEEDED"
+    assert [entry["status"] for entry in stack.json("release", "list")] == ["ACTIVE", "SUPERSEDED", "SUPERSEDED"]
+    first, third = stack.json("release", "show", "1"), stack.json("release", "show", "3")
+    assert first["targets"] == third["targets"]
+
+
+def forge(stack: Stack, number: int) -> None:
+    """Publish a release made without the officers' keys, by the control plane's own database login and online keys."""
+    from controlplane.trust import services
+    from controlplane.trust.signing import RoleFile
+    from tests.releases.support import sign_file
+
+    layout = stack.layout
+    ceremony = Ceremony(layout.folder)
+    online = [load_private_key(layout.folder / "controlplane" / "keys" / f"{name}.pem") for name in ("snapshot", "timestamp", "log")]
+    template = load_template(layout.folder / "environment.template.json")
+    template["caps"]["ZMW"]["payment_minor_max"] = 9_000_000_000
+    files = release_files(layout, template=template, manifests=layout.folder / "manifests", schemas=None)
+    stranger = Officer("mallory", online[2])
+    gate = sign_gate(ceremony.gate, files, passed=["INV-018"], failed=[])
+    made = draft(
+        stranger, files, gate, environment=ENVIRONMENT, number=number, reason="a forgery", change_ticket="none", now=datetime.now(UTC)
+    )
+    url = prepare.database_url(layout, prepare.database(layout), "controlplane", "cp_owner")
+
+    async def break_in() -> None:
+        pool = Database(url, role="cp_owner")
+        context = Context(
+            pool=pool, environment=ENVIRONMENT, snapshot_key=online[0], timestamp_key=online[1], log_key=online[2], log_origin="x"
+        )
+        async with pool.transaction() as connection:
+            newest = await services.newest_files(connection)
+            file = RoleFile(ENVIRONMENT, number, sign_file(made.metadata, *online))
+            await services.publish(connection, services.publication(context, newest, [file]))
+        await pool.close()
+
+    asyncio.run(break_in())
+
+
+def test_a_release_forged_with_database_and_online_keys_is_refused_and_reported(release_stack: Stack) -> None:
+    stack = release_stack
+    forge(stack, 4)
+
+    def refused() -> bool:
+        return {(e["refused_number"], e["refused_code"]) for e in fleet(stack).values()} == {(4, "RELEASE_SIGNATURE")}
+
+    until(refused, timeout_s=PROOF_S_MAX, what="the refusal")
+    assert {entry["active_number"] for entry in fleet(stack).values()} == {3}
+    reply = stack.submit(message("2000.00"))
+    assert (reply.status, reply.body[0]["policy_version"]) == (202, 3)
+    assert stack.participant().wait(reply.accepted[0])["state"] == "SUCCEEDED"
+    assert stack.submit(message("60000000.00")).code == "CAP_PAYMENT_VALUE"
+    events = "SELECT canonical_fields FROM symphony.evidence_events WHERE event_type = 'RELEASE_REFUSED'"
+    assert {"number": 4, "reason_code": "RELEASE_SIGNATURE"} in [
+        json.loads(row["canonical_fields"]) for row in stack.rows("sidecar", events)
+    ]
+
+
+def test_a_restart_on_a_hostile_control_plane_stays_on_what_is_held(release_stack: Stack) -> None:
+    import os
+    import signal
+
+    before = release_stack.pid("writer")
+    os.kill(before, signal.SIGKILL)
+    until(lambda: release_stack.pid("writer") != before, what="the restart")
+
+    def served() -> bool:
+        return release_stack.submit(message("2000.00")).status == 202
+
+    until(served, what="service")
+    assert release_stack.submit(message("2000.00")).body[0]["policy_version"] == 3
+    until(lambda: release_stack.json("reconcile", code=None)["ok"], what="the count")
