@@ -125,17 +125,32 @@ class Bench:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._connections: list[psycopg.Connection[Any]] = []
-        self.ingest, self.executor = self.hands(INGEST), self.hands(EXECUTOR)
-        self.shipper, self.reader = self.hands(SHIPPER), self.hands(READER)
-        self.owner, self.admin = self.hands("owner"), self.hands("admin")
+        self._by_login: dict[str, psycopg.Connection[Any]] = {}
         self.executor.call("begin_epoch", STREAM)
 
     def hands(self, role: str) -> Hands:
-        """A new connection: by role, or ``owner`` or ``admin``."""
-        login = {SHIPPER: "shipper", READER: "reader", "owner": "owner", "admin": "admin"}.get(role, "writer")
-        connection: psycopg.Connection[Any] = psycopg.connect(getattr(self.database, login), autocommit=True)
-        self._connections.append(connection)
-        return Hands(connection, None if role in {"owner", "admin"} else role)
+        """By role, or ``owner`` or ``admin``; one connection for each login."""
+        login = _LOGINS.get(role, "writer")
+        if login not in self._by_login:
+            self._by_login[login] = self._connect(login)
+        return Hands(self._by_login[login], None if login == role else role)
+
+    def another(self, role: str) -> Hands:
+        """The same on a connection of its own."""
+        login = _LOGINS.get(role, "writer")
+        return Hands(self._connect(login), None if login == role else role)
+
+    def _connect(self, login: str) -> psycopg.Connection[Any]:
+        made: psycopg.Connection[Any] = psycopg.connect(getattr(self.database, login), autocommit=True)
+        self._connections.append(made)
+        return made
+
+    ingest = property(lambda self: self.hands(INGEST))
+    executor = property(lambda self: self.hands(EXECUTOR))
+    shipper = property(lambda self: self.hands(SHIPPER))
+    reader = property(lambda self: self.hands(READER))
+    owner = property(lambda self: self.hands("owner"))
+    admin = property(lambda self: self.hands("admin"))
 
     def one(self, statement: str, *parameters: Any) -> Any:
         """The one value of a statement, as superuser."""
@@ -226,6 +241,8 @@ WRITTEN = (
     "payment_outbox_pending", "outbox_leases", "payment_outbox_attempts", "payment_terminals", "parked", "resolutions",
     "evidence_events", "evidence_batches", "evidence_shipments", "revocations", "accepted_releases",
 )  # fmt: skip
+
+_LOGINS = {SHIPPER: "shipper", READER: "reader", "owner": "owner", "admin": "admin"}
 
 
 def claim_parameters(
