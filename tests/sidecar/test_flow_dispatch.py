@@ -189,7 +189,8 @@ async def test_trouble_with_a_claim_does_not_end_the_loop(stage: Stage, trouble:
     """REC-08: it pauses, and goes on; only a newer writer ends it."""
     await stage.begin()
     (one,) = await stage.accept(payment())
-    real, hits = stage.dispatcher._claim, []
+    real = stage.dispatcher._claim
+    hits: list[int] = []
 
     async def claim(*arguments: Any) -> Any:
         if len(hits) < 2:

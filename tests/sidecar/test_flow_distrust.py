@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,7 @@ async def test_the_participant_is_the_tokens_not_the_acceptors(stage: Stage) -> 
         ({"instructed_agent": "NOBODYZZXXX"}, "NOT_ALLOWED_AGENT"),
     ],
 )
-async def test_caps_and_agents_are_held_again_against_the_release(stage: Stage, changes: dict, reason: str) -> None:
+async def test_caps_and_agents_are_held_again_against_the_release(stage: Stage, changes: dict[str, Any], reason: str) -> None:
     """Design section 3, station 4: an acceptor that allows what the release does not is refused."""
     await stage.begin(support.active(data=capped(1_000, 10_000, 10)))
     (answer,) = await stage.record(handed(payment(**changes)))

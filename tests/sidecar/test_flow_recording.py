@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from tests.sidecar import support
+from sidecar.intake.handover import HandedItem
 from tests.sidecar.stage import Stage
 from tests.sidecar.support import KAFUE, KEY_CANARY, LUANGWA, handed, item, payment, token
 
@@ -128,7 +128,7 @@ async def test_refused_and_accepted_payments_of_one_message_stand_side_by_side(s
     """REC-02, POL-11: the refused take no number and no usage."""
     await stage.begin()
     good, denied = payment(amount=100), payment(amount=200)
-    broken = support.HandedItem(tx_index=2, refused_code="AMOUNT_INVALID", refused_detail="not an amount")
+    broken = HandedItem(tx_index=2, refused_code="AMOUNT_INVALID", refused_detail="not an amount")
     items = [item(denied, 0, allow=False, reasons=["CAP_PAYMENT_VALUE"]), item(good, 1), broken]
     (answer,) = await stage.record(handed(items=items))
     reasons = [(entry.decision, entry.reason_code) for entry in answer.entries]
