@@ -27,6 +27,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BODY_BYTES_DEFAULT = 1024 * 1024
+LENGTH_DIGITS_MAX = 18
 RETRY_AFTER_S = b"1"
 _CORRELATION = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _INSTRUCTION = re.compile(r"/v1/instructions/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})")
@@ -138,7 +139,7 @@ async def _read(scope: Scope, receive: Receive, bytes_max: int, timeout_s: float
 
 async def _read_all(scope: Scope, receive: Receive, bytes_max: int) -> bytes:
     length = dict(scope["headers"]).get(b"content-length", b"0")
-    if length.isdigit() and int(length) > bytes_max:
+    if length.isdigit() and (len(length) > LENGTH_DIGITS_MAX or int(length) > bytes_max):
         raise TooLarge
     parts, size, more = [], 0, True
     while more:
