@@ -144,9 +144,9 @@ def test_two_idempotency_keys_or_two_tokens_are_none(stack: Stack) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/v1/instructions", 405), ("PUT", "/v1/instructions", 405), ("DELETE", f"/v1/instructions/{uuid.uuid4()}", 405),
+        ("GET", "/v1/instructions", 405), ("PUT", "/v1/instructions", 405), ("DELETE", "/v1/instructions/01a20d5c-ceba-7425-bc3a-5c8874d07822", 405),
         ("POST", "/v1/instructions/", 405), ("GET", "/", 404), ("GET", "/v1/../../etc/passwd", 404), ("GET", "/v1/instructions/x", 405),
-        ("GET", f"/v1/instructions/{uuid.uuid4()}", 401), ("OPTIONS", "/v1/instructions", 405), ("TRACE", "/", 404),
+        ("GET", "/v1/instructions/01a20d5c-ceba-7425-bc3a-5c8874d07822", 401), ("OPTIONS", "/v1/instructions", 405), ("TRACE", "/", 404),
     ],
 )  # fmt: skip
 def test_other_methods_and_addresses(stack: Stack, method: str, path: str, status: int) -> None:
