@@ -12,7 +12,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import orjson
@@ -31,9 +31,9 @@ from sidecar.dispatch.dispatcher import Dispatcher
 from sidecar.dispatch.recovery import Recovery
 from sidecar.dispatch.work import PermitMaker
 from sidecar.following import Following
-from sidecar.intake.handover import Answer, HandedMessage, Handover, HandoverAnswer
+from sidecar.intake.handover import Answer, HandedMessage, Handover, HandoverAnswer, RejectsReport
 from sidecar.intake.recorder import Recorder
-from sidecar.store import WriterStore
+from sidecar.store import Fenced, WriterStore
 from sidecar.store.breaker import Spool
 from sidecar.store.store import EXECUTOR, INGEST
 
@@ -45,6 +45,8 @@ STATE_FRESH_S = 0.5
 UPKEEP_EVERY_S = 10
 PURGE_LIMIT = 10_000
 _LOG = logging.getLogger("symphony.writer")
+
+Message = TypeVar("Message", Handover, RejectsReport)
 
 
 @dataclass(slots=True)
@@ -104,7 +106,7 @@ class Writer:
                 ]
                 await self._stopped.wait()
                 server.close()
-                await self._batcher.close()
+                await self._batcher.close(DRAIN_S)
                 await self._dispatcher.stop(DRAIN_S)
                 for task in tasks:
                     task.cancel()
@@ -116,13 +118,14 @@ class Writer:
     async def _handle(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         match method:
             case "record":
-                return await self._record(msgspec.convert(params, Handover))
+                return await self._record(_read(params, Handover))
             case "state":
                 return await self._state(int(params.get("revocations_version", 0)))
             case "status":
                 return {"instruction": await self._status(str(params["instruction_id"]), str(params["participant_id"]))}
             case "rejects":
-                await self._event("rejects", dict(params["aggregate"]))
+                report = _read(params.get("aggregate"), RejectsReport)
+                await self._event("rejects", msgspec.structs.asdict(report))
                 return {}
         raise Refused("REQUEST_INVALID", f"the writer has no method {method[:32]!r}")
 
@@ -215,13 +218,26 @@ class Writer:
                 await self._ship_spool()
                 async with self._store.transaction(EXECUTOR) as transaction:
                     await transaction.value("purge_seen_jti", PURGE_LIMIT)
-            except SymphonyError as error:
+            except Fenced:
+                raise
+            except (SymphonyError, OSError) as error:
                 _LOG.warning("upkeep: %s", error)
+            except Exception:  # noqa: BLE001 - tried again at the next round
+                _LOG.exception("upkeep")
+
+
+def _read(params: Any, kind: type[Message]) -> Message:
+    try:
+        return msgspec.convert(params, kind)
+    except msgspec.ValidationError as error:
+        raise Refused("REQUEST_INVALID", str(error)) from error
 
 
 def _code(error: BaseException) -> str:
     if isinstance(error, SymphonyError):
         return error.code
+    if isinstance(error, Fenced):
+        return "STORE_UNAVAILABLE"  # the dispatcher ends this process; the newer writer takes the retry
     _LOG.error("a message failed", exc_info=error)
     return "INTERNAL"
 

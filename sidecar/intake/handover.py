@@ -6,9 +6,11 @@ certificate, digest of the raw bytes, participant, agents, caps, revocations.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+_Code = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]{0,63}\Z")]
 
 WHOLE_MESSAGE = -1
 """``tx_index`` of a refusal of a whole message."""
@@ -77,6 +79,16 @@ class Handover(Struct, kw_only=True):
     """One micro-batch over the Unix socket."""
 
     messages: list[HandedMessage]
+
+
+class RejectsReport(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Strangers who were refused, as counts (D3): exactly these fields become evidence, whatever an acceptor says."""
+
+    source_sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    count: Annotated[int, Meta(ge=1)]
+    codes: Annotated[dict[_Code, Annotated[int, Meta(ge=1)]], Meta(max_length=64)]
+    first_at: Annotated[str, Meta(max_length=40)]
+    last_at: Annotated[str, Meta(max_length=40)]
 
 
 class HandoverAnswer(Struct, kw_only=True):

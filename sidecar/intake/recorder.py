@@ -97,8 +97,7 @@ class Recorder:
             if len(batch) == 1:
                 return [CannotEvaluate("STORE_UNAVAILABLE", str(error))]
         except BreakerOpen as error:
-            if self._spool is not None:
-                self._spool.add(error.code, len(batch), self._clock.now())
+            self._shed(error.code, len(batch))
             return [error] * len(batch)
         except SymphonyError as error:
             return [error] * len(batch)
@@ -108,6 +107,14 @@ class Recorder:
             if isinstance(singly[-1], StoreUnavailable):
                 return singly + [singly[-1]] * (len(batch) - len(singly))
         return singly
+
+    def _shed(self, code: str, count: int) -> None:
+        if self._spool is None:
+            return
+        try:
+            self._spool.add(code, count, self._clock.now())
+        except OSError as error:  # a full disk must not change what the caller is told
+            _LOG.error("the spool: %s", error)
 
     async def _commit(self, batch: list[Checked], active: ActiveRelease) -> list[Answer]:
         frame = rows.Frame(
