@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from contracts.errors import SymphonyError
 from contracts.release import load_held
@@ -178,12 +179,24 @@ def create_app(acceptor: Acceptor) -> Starlette:
     )  # fmt: skip
 
 
+def hot_path(instructions: Instructions, others: Starlette) -> ASGIApp:
+    """The addresses of instructions go straight to their function, past the routing and middleware of the others."""
+
+    async def route(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/v1/instructions"):
+            await instructions(scope, receive, send)
+        else:
+            await others(scope, receive, send)
+
+    return route
+
+
 async def run(config: AcceptorConfig) -> None:
     """Serve until SIGTERM or SIGINT."""
     import uvicorn
 
     acceptor = Acceptor(config, SystemClock())
-    app = create_app(acceptor)
+    app = hot_path(acceptor.instructions, create_app(acceptor))
     settings = uvicorn_config(
         app, host=config.host, port=config.port, context=acceptor.context, lifespan="on", interface="asgi3"
     )

@@ -28,12 +28,15 @@ from sidecar import invariants
 from sidecar.active import ActiveRelease
 from sidecar.config import WriterConfig
 from sidecar.policy.engine import WasmEngine
+from sidecar.store import Fenced
 
 REPORT_TIMEOUT_S = 5
+ANSWER_BYTES_MAX = 64 * 1024
 _LOG = logging.getLogger("symphony.following")
 
 OnActive = Callable[[ActiveRelease], Awaitable[None]]
 OnRefused = Callable[[int, str], Awaitable[None]]
+OnRevocations = Callable[[VerifiedRelease], Awaitable[None]]
 
 
 class DatabaseRecord:
@@ -66,16 +69,21 @@ class DatabaseRecord:
 class Following:
     """One writer's release: ``active`` is what everything else asks for."""
 
-    def __init__(self, config: WriterConfig, clock: Clock, *, on_active: OnActive, on_refused: OnRefused) -> None:
+    def __init__(
+        self, config: WriterConfig, clock: Clock, *, on_active: OnActive, on_refused: OnRefused, on_revocations: OnRevocations
+    ) -> None:  # fmt: skip
         tls = config.release
         context = client_context(Path(tls.certificate), Path(tls.key), Path(tls.ca))
         self._config = config
         self._clock = clock
         self._on_active = on_active
         self._on_refused = on_refused
+        self._on_revocations = on_revocations
+        self._kept_revocations: int | None = None
         self._active: ActiveRelease | None = None
         self._reported_refusal: tuple[int, str] | None = None
         self._context: ssl.SSLContext = context
+        self._session: aiohttp.ClientSession | None = None
         self._follower = ReleaseFollower(
             environment=config.environment, service=config.service, folder=Path(tls.folder),
             root_bytes=_read(Path(tls.root)), source=HttpsSource(tls.url, context),
@@ -94,23 +102,30 @@ class Following:
         return self._active
 
     async def start(self) -> None:
-        """Take up the release already held, verified again offline."""
+        """Take up the release already held, verified again offline. Whatever fails is tried again by ``run``."""
         try:
             held = await asyncio.to_thread(self._follower.start)
-        except SymphonyError as error:
-            _LOG.error("the held release does not hold: %s", error)
-            return
-        if held is not None:
-            await self._activate(held)
+            if held is not None:
+                await self._activate(held)
+        except (SymphonyError, OSError) as error:
+            _LOG.error("the held release is not taken up: %s", error)
 
     async def run(self) -> None:
         """Refresh until cancelled."""
-        while True:
-            try:
-                await self.refresh()
-            except SymphonyError as error:
-                _LOG.warning("following releases: %s", error)  # the store or the disk; tried again at the next round
-            await asyncio.sleep(self._config.release.poll_ms / 1000)
+        try:
+            while True:
+                try:
+                    await self.refresh()
+                except Fenced:
+                    raise
+                except (SymphonyError, OSError) as error:
+                    _LOG.warning("following releases: %s", error)  # the store or the disk; tried again at the next round
+                except Exception:  # noqa: BLE001 - the old release runs on until its lease ends
+                    _LOG.exception("following releases")
+                await asyncio.sleep(self._config.release.poll_ms / 1000)
+        finally:
+            if self._session is not None:
+                await self._session.close()
 
     async def refresh(self) -> None:
         """One round: refresh, activate or renew, report."""
@@ -124,7 +139,8 @@ class Following:
         elif self._active is None or self._active.release.number != release.number:
             await self._activate(release)
         else:
-            self._active.renewed(release)
+            self._active.renewed(release)  # before it is durable: a further refusal is never too early
+            await self._keep_revocations(release)
         refused = self._follower.refused
         if refused != self._reported_refusal:
             if refused is not None:
@@ -133,11 +149,18 @@ class Following:
         await self._report()
 
     async def _activate(self, release: VerifiedRelease) -> None:
-        active = ActiveRelease(release)
+        active = await asyncio.to_thread(ActiveRelease, release)  # it compiles the policy and imports every key
         warn_of_wildcards(self._config.service, release.environment_data)
+        await self._keep_revocations(release)
         await self._on_active(active)
         self._active = active
         _LOG.info("release %d is active, policy %s", release.number, release.policy_digest[:16])
+
+    async def _keep_revocations(self, release: VerifiedRelease) -> None:
+        """SEC-08: each list is durable once, before the next one is looked at."""
+        if release.revocations_version != self._kept_revocations:
+            await self._on_revocations(release)
+            self._kept_revocations = release.revocations_version
 
     def _self_test(self, release: VerifiedRelease) -> None:
         """Rule 15: the engine compiles and answers; our permit key is of the release; our own invariants hold here."""
@@ -159,13 +182,11 @@ class Following:
             "refused": {"number": refused[0], "code": refused[1]} if refused else None,
             "ready": self.active() is not None, "mode": "enforced",
         }  # fmt: skip
-        timeout = aiohttp.ClientTimeout(total=REPORT_TIMEOUT_S)
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=REPORT_TIMEOUT_S))
         with suppress(aiohttp.ClientError, TimeoutError, OSError):
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.post(self._config.fleet_url, json=body, ssl=self._context),
-            ):
-                pass  # its answer changes nothing here
+            async with self._session.post(self._config.fleet_url, json=body, ssl=self._context) as response:
+                await response.content.read(ANSWER_BYTES_MAX)  # it changes nothing here; read, the connection is kept
 
 
 def _read(path: Path) -> bytes:

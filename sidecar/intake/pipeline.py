@@ -29,6 +29,8 @@ from sidecar.policy.answers import Decision
 from sidecar.policy.engine import decide
 from sidecar.policy.obligations import refusal
 
+DECIDED_AT_ONCE_MAX = 32
+"""A batch so small takes less than a millisecond and is decided on the loop: a thread would cost more than that."""
 HANDOVER_BATCH_MAX = 200
 HANDOVER_TIMEOUT_S = 12.0
 _NO_USAGE = (0, 0)
@@ -186,7 +188,10 @@ class Pipeline:
         number = view.active.release.number
         deadline_ms = view.active.settings["intake"]["decision_timeout_ms"]
         fresh = [item for item in items if item["release_number"] == number]
-        decided = iter(await asyncio.to_thread(decide, view.active.engine, fresh, deadline_ms=deadline_ms))
+        if len(fresh) <= DECIDED_AT_ONCE_MAX:
+            decided = iter(decide(view.active.engine, fresh, deadline_ms=deadline_ms))
+        else:
+            decided = iter(await asyncio.to_thread(decide, view.active.engine, fresh, deadline_ms=deadline_ms))
         changed = CannotEvaluate("RELEASE_CHANGED")
         return [next(decided) if item["release_number"] == number else changed for item in items]
 

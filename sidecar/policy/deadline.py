@@ -14,8 +14,8 @@ from contextlib import contextmanager
 
 import wasmtime
 
-TICK_MS = 2
-"""How exact a deadline is."""
+TICK_MS = 10
+"""How exact a deadline is: a deadline is 250 ms, and each tick wakes a thread."""
 
 
 class Ticker:
