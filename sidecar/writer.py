@@ -21,6 +21,7 @@ from uuid_utils import uuid7
 from contracts import evidence, wire
 from contracts.errors import CannotEvaluate, Refused, SymphonyError
 from contracts.keys import load_private_key
+from contracts.release import VerifiedRelease
 from contracts.times import Clock, SystemClock, rfc3339
 from rails.sdk import AdapterClient
 from sidecar import failpoints
@@ -67,7 +68,9 @@ class Writer:
         self._worker = f"{config.instance}:{uuid7()}"
         self._store = WriterStore(config.database_url, stream=config.stream)
         self._adapter = AdapterClient(Path(config.adapter_socket))
-        self._following = Following(config, clock, on_active=self._activated, on_refused=self._refused)
+        self._following = Following(
+            config, clock, on_active=self._activated, on_refused=self._refused, on_revocations=self._revoked
+        )
         self._gauge = _Gauge([], 0, 0.0)
         self._stopped = asyncio.Event()
         self._wake = asyncio.Event()
@@ -173,19 +176,21 @@ class Writer:
         return found if isinstance(found, dict) else None
 
     async def _activated(self, active: ActiveRelease) -> None:
-        """Before a release is in force here: its bounds are taken, its revocations durable, its activation evidence."""
+        """Before a release is in force here: its bounds are taken, its activation is evidence; its revocations are durable."""
         release, settings = active.release, active.settings
         self._store.acquire_timeout_ms = settings["database"]["acquire_timeout_ms"]
         self._store.transaction_timeout_ms = settings["database"]["transaction_timeout_ms"]
         self._batcher.batch_size_max = settings["batching"]["ingest"]["batch_size_max"]
         self._batcher.flush_ms_max = settings["batching"]["ingest"]["flush_ms_max"]
         self._batcher.queue_max = settings["intake"]["queue_max"]
+        fields = {"number": release.number, "metadata_digest": release.metadata_digest, "policy_digest": release.policy_digest}
+        await self._event("release_activated", fields)
+
+    async def _revoked(self, release: VerifiedRelease) -> None:
         async with self._store.transaction(EXECUTOR) as transaction:
             await transaction.value(
                 "add_revocations", release.revocations_version, orjson.dumps(release.revocations).decode()
             )
-        fields = {"number": release.number, "metadata_digest": release.metadata_digest, "policy_digest": release.policy_digest}
-        await self._event("release_activated", fields)
 
     async def _refused(self, number: int, code: str) -> None:
         await self._event("release_refused", {"number": number, "reason_code": code})
