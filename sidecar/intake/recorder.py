@@ -138,7 +138,10 @@ class Recorder:
             failpoint("record.before_commit")
         if any(row["decision"] == "ALLOW" for row in made.instructions):
             self._wake()
-        return [_answer(n, one, made, frame) for n, one in enumerate(judged)]
+        mine: dict[int, list[dict[str, Any]]] = {}
+        for row in made.instructions:
+            mine.setdefault(row["message"], []).append(row)
+        return [_answer(one, made.attestations[n], mine.get(n, []), frame) for n, one in enumerate(judged)]
 
 
 def _questions(batch: list[Checked]) -> tuple[str, str]:
@@ -161,8 +164,10 @@ def _questions(batch: list[Checked]) -> tuple[str, str]:
     return orjson.dumps(messages).decode(), orjson.dumps(instructions).decode()
 
 
-def _answer(n: int, judged: Judged, made: rows.Rows, frame: rows.Frame) -> Answer:
-    message, attestation = judged.checked.message, made.attestations[n]
+def _answer(
+    judged: Judged, attestation: dict[str, Any], mine: list[dict[str, Any]], frame: rows.Frame
+) -> Answer:
+    message = judged.checked.message
     answer = Answer(
         attestation_id=attestation["attestation_id"], received_at=message.received_at, release_number=frame.release_number,
         policy_checksum=frame.policy_checksum, rejected_code=judged.reject_code, rejected_detail=judged.reject_detail,
@@ -176,7 +181,6 @@ def _answer(n: int, judged: Judged, made: rows.Rows, frame: rows.Frame) -> Answe
         answer.message_type, answer.message_id = first["message_type"], first["message_id"]
         answer.entries = [_entry(row, orjson.loads(row["refs"])) for row in judged.existing]
     else:
-        mine = [row for row in made.instructions if row["message"] == n]
         answer.entries = [_entry(row, item.item.refs) for row, item in zip(mine, judged.items, strict=True)]
     return answer
 

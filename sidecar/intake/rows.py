@@ -16,7 +16,7 @@ import orjson
 from uuid_utils import uuid7
 
 from contracts import evidence
-from contracts.canonical import canonical_bytes
+from contracts.canonical_fast import fast_canonical_bytes
 from sidecar.intake.verdict import Judged, JudgedItem
 
 SALT_BYTES = 16
@@ -107,7 +107,7 @@ def _add_instruction(
         "currency": instruction.get("currency"), "instructing_agent": instruction.get("instructing_agent"),
         "instructed_agent": instruction.get("instructed_agent"), "settlement_date": instruction.get("settlement_date"),
         "policy_version": frame.release_number, "policy_checksum": frame.policy_checksum,
-        "payload": canonical_bytes(posting_body(instruction, instruction_id)).decode() if item.allowed else None,
+        "payload": fast_canonical_bytes(posting_body(instruction, instruction_id)).decode() if item.allowed else None,
     })  # fmt: skip
     rows.raw.append(message.raw if carries_raw else None)
     rows.inputs.append(item.item.decision_input or None)
