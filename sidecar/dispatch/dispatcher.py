@@ -22,6 +22,7 @@ from typing import Any
 import orjson
 
 from contracts.errors import SymphonyError
+from contracts.permit import TREE_SIZE_MAX
 from contracts.times import Clock, rfc3339
 from rails.sdk import AdapterClient, Outcome, SubmitItem, SubmitResult
 from sidecar.active import ActiveRelease
@@ -119,7 +120,7 @@ class Dispatcher:
 
     async def _claim(self, active: ActiveRelease, room: int) -> tuple[int, list[Work]]:
         settings = active.settings
-        limit = min(room, settings["batching"]["dispatch"]["batch_size_max"])
+        limit = min(room, settings["batching"]["dispatch"]["batch_size_max"], TREE_SIZE_MAX)
         async with self._store.transaction(EXECUTOR) as transaction:
             rows = await transaction.rows(
                 "claim_outbox_batch", self._store.stream, self._store.epoch, self._worker, limit,

@@ -4,6 +4,7 @@ Rules:
 
 * a message whose digest, time, ids or reason codes are not what they must be is not recorded at all
   (``REQUEST_INVALID``): evidence that no verifier takes would stop the stream for everybody;
+* a message whose evidence record would be larger than a record may be is refused as a whole, ``TOO_MANY_TRANSACTIONS``;
 * a payment that is not a canonical instruction, or whose frozen decision input is not one about exactly this payment,
   this participant and this release, is refused ``INPUT_INVALID``, whatever was decided: a later release decides on
   that input again.
@@ -18,6 +19,7 @@ from typing import Any
 
 import orjson
 
+from contracts.evidence import RECORD_BYTES_MAX
 from contracts.reasons import REASONS
 from contracts.schemas import fast_validator
 from contracts.times import parse_rfc3339
@@ -29,6 +31,9 @@ TX_INDEX_MAX = 100_000
 TEXT_MAX = 140
 RECEIVED_WITHIN = timedelta(minutes=5)
 """How far the acceptor's time may be from the writer's; both run on one host."""
+
+HEAD_BYTES, ITEM_BYTES = 4096, 400
+"""Of an evidence record: what its head takes at most, and a payment without its two agents (which may be long)."""
 
 _CORRELATION = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -50,6 +55,9 @@ def fault_of(message: HandedMessage, now: datetime) -> str | None:
 
 def hold_items(message: HandedMessage, participant_id: str, release_number: int) -> None:
     """Refuse each payment that is not what the rules above ask; nothing of it is kept but its index."""
+    if not _fits_a_record(message):
+        message.items, message.group_refused_code = [], "TOO_MANY_TRANSACTIONS"
+        message.group_refused_detail = "one evidence record does not hold them"
     for item in message.items:
         if item.instruction is not None and not _sound(item, participant_id, release_number):
             item.instruction, item.decision_input, item.refused_code = None, b"", "INPUT_INVALID"
@@ -79,6 +87,14 @@ def _near(received_at: str, now: datetime) -> bool:
         return abs(now - parse_rfc3339(received_at)) <= RECEIVED_WITHIN
     except ValueError:
         return False
+
+
+def _fits_a_record(message: HandedMessage) -> bool:
+    size = HEAD_BYTES + ITEM_BYTES * len(message.items)
+    for item in message.items:
+        for name in ("instructing_agent", "instructed_agent"):
+            size += len(orjson.dumps((item.instruction or {}).get(name)))
+    return size <= RECORD_BYTES_MAX
 
 
 def _sound(item: HandedItem, participant_id: str, release_number: int) -> bool:

@@ -63,8 +63,11 @@ def stage(emptied: Callable[[], Database], caplog: pytest.LogCaptureFixture) -> 
     caplog.set_level(logging.DEBUG)
     made: Any = Stage(emptied())
     yield made
-    made.check()
-    made.check_no_canary(caplog.text.encode())
+    try:
+        made.check()
+        made.check_no_canary(caplog.text.encode())
+    finally:
+        made.close_admin()
 
 
 @pytest.fixture

@@ -101,6 +101,7 @@ class Stage:
         self.rail = Rail()
         self.tokens: list[str] = []
         self._stores: list[WriterStore] = []
+        self._admin: psycopg.Connection[Any] | None = None
 
     async def begin(self, active: ActiveRelease | None = None, **changes: Any) -> Stage:
         """A writer begins: a new epoch with its recorder, dispatcher and recovery."""
@@ -158,9 +159,10 @@ class Stage:
 
     def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Ask, or break, as the superuser."""
-        with psycopg.connect(self.database.admin, autocommit=True) as connection:
-            cursor = connection.execute(statement, parameters)
-            return cursor.fetchall() if cursor.description else []
+        if self._admin is None:
+            self._admin = psycopg.connect(self.database.admin, autocommit=True)
+        cursor = self._admin.execute(statement, parameters)
+        return cursor.fetchall() if cursor.description else []
 
     def one(self, statement: str, *parameters: Any) -> Any:
         """The one value of a statement."""
@@ -172,7 +174,8 @@ class Stage:
 
     def make_due(self) -> None:
         """Make every pending payment due, as if its back-off had passed."""
-        self.sql("SET session_replication_role = replica; UPDATE symphony.payment_outbox_pending SET next_attempt_at = now()")
+        self.sql("SET session_replication_role = replica; UPDATE symphony.payment_outbox_pending SET next_attempt_at = now();"
+                 "RESET session_replication_role")
 
     def state(self, instruction_id: str) -> str:
         """The derived state of an instruction."""
@@ -210,6 +213,11 @@ class Stage:
         canaries = [support.NAME_CANARY, support.ACCOUNT_CANARY, support.ACCOUNT_CANARY[::-1], support.KEY_CANARY, *parts]
         for canary in canaries:
             assert canary.encode() not in data, canary
+
+    def close_admin(self) -> None:
+        """End the superuser's connection."""
+        if self._admin is not None:
+            self._admin.close()
 
     def check(self) -> None:
         """What must hold after any scenario."""

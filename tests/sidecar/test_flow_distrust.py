@@ -157,3 +157,24 @@ async def test_a_payment_that_is_none_is_refused_alone(stage: Stage, what: str) 
     (answer,) = await stage.record(handed(items=[item(payment(), 0), bad, item(payment(), 2)]))
     assert [entry.reason_code for entry in answer.entries] == [None, "INPUT_INVALID", None]
     assert stage.usage()[1] == 2
+
+
+async def test_a_message_whose_evidence_would_be_too_large_is_refused_whole(stage: Stage) -> None:
+    """EVD-01: 512 payments of ordinary agents fit one record; of long ones they do not, and no verifier would take it."""
+    await stage.begin(support.active(intake={"transactions_max": 512}))
+    long: dict[str, Any] = {"instructing_agent": "X:" + "\U0001f3e6" * 78, "instructed_agent": "X:" + "\U0001f3e6" * 78}
+    ordinary, large = await stage.record(
+        handed(*(payment(amount=1) for _ in range(512))), handed(*(payment(**long) for _ in range(512)))
+    )
+    assert {entry.reason_code for entry in ordinary.entries} == {None}
+    assert [(entry.tx_index, entry.reason_code) for entry in large.entries] == [(-1, "TOO_MANY_TRANSACTIONS")]
+
+
+async def test_no_batch_has_more_payments_than_one_signature_may_cover(stage: Stage) -> None:
+    """A manifest may ask for batches of 2000; a permit's tree holds 512."""
+    wide = support.active(batching={"dispatch": {"batch_size_max": 2000, "flush_ms_max": 2}}, in_flight={"worker_max": 2000, "rail_max": 2000})
+    await stage.begin(wide)
+    await stage.record(*(handed(*(payment(amount=1) for _ in range(300))) for _ in range(2)))
+    assert await stage.dispatcher._claim_some(wide, 2000) == 512
+    assert await stage.dispatch() == 88
+    assert stage.rail.posts.total() == 600

@@ -128,7 +128,7 @@ def messages(draw: st.DrawFn) -> Checked:
     return checked(*items, identity=identity, digest=draw(st.sampled_from(["b", "b", "other"])))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(messages(), min_size=1, max_size=8), min_size=1, max_size=4))
 def test_batches_give_what_one_message_at_a_time_gives(batches: list[list[Checked]]) -> None:
     """ATT-07, D9, D12: every reason; numbers without gap; caps never passed; a business key accepted once."""
