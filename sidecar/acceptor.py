@@ -67,6 +67,8 @@ class Acceptor:
         )  # fmt: skip
         self.instructions = Instructions(self.pipeline, clock)
         self._revocations_version = 0
+        self._loaded: ActiveRelease | None = None
+        self._unreported: list[RejectAggregate] = []
         self._drained_at = time.monotonic()
         self.context = acceptor_context(
             Path(config.certificate), Path(config.key), [], on_refused=self._handshake_refused
@@ -95,7 +97,7 @@ class Acceptor:
         view = self.pipeline.view
         number, digest = state["release"]["number"], state["release"]["metadata_digest"]
         if view is None or (view.active.release.number, view.active.release.metadata_digest) != (number, digest):
-            active = await asyncio.to_thread(self._load, number, digest)
+            active = await self._made(number, digest)
             self.context.reload(active.release.environment_data["certificate_authorities"])
             await self.pipeline.configure_adapter(active)
             self.pipeline.bound(active)
@@ -105,6 +107,13 @@ class Acceptor:
         entries = state["revocations"] if state["revocations"] is not None else active.release.revocations
         self._renew(active, state, entries)
         self.pipeline.view = view_of(active, state)
+
+    async def _made(self, number: int, digest: str) -> ActiveRelease:
+        """The release, verified and compiled once, however often what follows has to be tried again."""
+        made = self._loaded
+        if made is None or (made.release.number, made.release.metadata_digest) != (number, digest):
+            made = self._loaded = await asyncio.to_thread(self._load, number, digest)
+        return made
 
     def _renew(self, active: ActiveRelease, state: dict[str, Any], entries: list[dict[str, Any]]) -> None:
         if state["revocations"] is not None or active.revocations.entries != tuple(entries):
@@ -128,8 +137,16 @@ class Acceptor:
         if time.monotonic() - self._drained_at < AGGREGATE_EVERY_S:
             return
         self._drained_at = time.monotonic()
-        for aggregate in self.pipeline.limiter.drain(self.clock.now()):
-            await self.pipeline.writer.call("rejects", {"aggregate": _aggregate(aggregate)}, timeout_s=STATE_TIMEOUT_S)
+        await self.report_rejects()
+
+    async def report_rejects(self, *, final: bool = False) -> None:
+        """Hand the aggregates to the writer; what it does not take stays here for the next time (D3: nothing is uncounted)."""
+        if not self._unreported or final:
+            self._unreported += self.pipeline.limiter.drain(self.clock.now(), final=final)
+        while self._unreported:
+            params = {"aggregate": _aggregate(self._unreported[0])}
+            await self.pipeline.writer.call("rejects", params, timeout_s=STATE_TIMEOUT_S)
+            del self._unreported[0]
 
     def _handshake_refused(self, refusal: HandshakeRefusal) -> None:
         self.instructions.counts["HANDSHAKE_REFUSED"] = self.instructions.counts.get("HANDSHAKE_REFUSED", 0) + 1
@@ -152,6 +169,9 @@ def create_app(acceptor: Acceptor) -> Starlette:
         task = asyncio.create_task(acceptor.follow())
         yield
         task.cancel()
+        with contextlib.suppress(SymphonyError, TimeoutError, OSError):
+            async with asyncio.timeout(STATE_TIMEOUT_S):
+                await acceptor.report_rejects(final=True)
         await acceptor.pipeline.writer.close()
         await acceptor.pipeline.adapter.close()
 

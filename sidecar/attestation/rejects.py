@@ -67,6 +67,11 @@ class RejectLimiter:
         self._other: _Window | None = None
         self._closed: list[RejectAggregate] = []
 
+    def rebound(self, per_source_max: int) -> None:
+        """Take another release's bound; what is counted stays counted."""
+        self._per_source_max = per_source_max
+        self._all_max = per_source_max * ALL_SOURCES_FACTOR
+
     def admit(self, source: str, code: str, now: datetime) -> bool:
         """True: write this refusal's own row. False: it is counted and comes with ``drain``."""
         if self._all is None or not self._all.is_open(now, self._length):

@@ -84,7 +84,7 @@ class Pipeline:
         self._handing.batch_size_max = batching["ingest"]["batch_size_max"]
         self._handing.flush_ms_max = batching["ingest"]["flush_ms_max"]
         self._decider.queue_max = self._handing.queue_max = settings["intake"]["queue_max"]
-        self.limiter = RejectLimiter(settings["intake"]["rejects_per_source_per_minute_max"])
+        self.limiter.rebound(settings["intake"]["rejects_per_source_per_minute_max"])
 
     async def handle(self, presented: Presented, *, source: str, received_at: datetime) -> Answer:
         """The recorded answer for a request. Raises ``SymphonyError`` where nothing was recorded."""

@@ -1,0 +1,159 @@
+"""What an acceptor follows and reports, with a writer and an adapter of our own (D3, design section 3 "Processes")."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from contracts.errors import CannotEvaluate
+from contracts.times import rfc3339
+from sidecar.acceptor import Acceptor
+from sidecar.attestation.rejects import RejectLimiter
+from tests.sidecar import support
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+class World:
+    """Pipeline, writer, adapter and clock in one: what ``Acceptor`` asks of them."""
+
+    def __init__(self) -> None:
+        self.moment = NOW
+        self.reported: list[dict[str, Any]] = []
+        self.trouble: list[Exception] = []
+        self.adapter_trouble: list[Exception] = []
+        self.loads: list[int] = []
+        self.state: dict[str, Any] = {"release": None}
+        self.view: Any = None
+        self.writer = self
+        self.limiter = RejectLimiter(1)
+
+    def now(self) -> datetime:
+        """The clock."""
+        return self.moment
+
+    async def call(self, method: str, params: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
+        """The writer."""
+        if method == "state":
+            return self.state
+        if self.trouble:
+            raise self.trouble.pop(0)
+        self.reported.append(params["aggregate"])
+        return {}
+
+    async def configure_adapter(self, active: Any) -> None:
+        """The adapter."""
+        if self.adapter_trouble:
+            raise self.adapter_trouble.pop(0)
+
+    def bound(self, active: Any) -> None:
+        """Bounds of the release."""
+        self.limiter.rebound(active.settings["intake"]["rejects_per_source_per_minute_max"])
+
+
+def acceptor(world: World) -> Any:
+    """An acceptor in that world, without TLS and files."""
+    made: Any = Acceptor.__new__(Acceptor)
+    made.pipeline = made.clock = world
+    made.context = SimpleNamespace(reload=lambda _: None)
+    made._revocations_version, made._loaded, made._unreported, made._drained_at = 0, None, [], 0.0
+
+    def load(number: int, digest: str) -> Any:
+        world.loads.append(number)
+        return support.active(number)
+
+    made._load = load
+    return made
+
+
+def refuse(world: World, *sources: str) -> None:
+    """Two refusals of each source: one row, one counted."""
+    for source in sources:
+        for _ in range(2):
+            world.limiter.admit(source, "TOKEN_MISSING", world.moment)
+    world.moment += timedelta(minutes=2)
+
+
+async def test_what_the_writer_does_not_take_is_reported_the_next_time() -> None:
+    """D3: nothing is uncounted, also when the writer goes away in the middle; nothing is reported twice."""
+    world = World()
+    made = acceptor(world)
+    refuse(world, "a", "b", "c")
+    world.trouble = [CannotEvaluate("STORE_UNAVAILABLE")]
+    with pytest.raises(CannotEvaluate):
+        await made.report_rejects()
+    refuse(world, "d")
+    await made.report_rejects()
+    await made.report_rejects()
+    assert len({one["source_sha256"] for one in world.reported}) == len(world.reported) == 4
+    assert sum(one["count"] for one in world.reported) == 4
+
+
+async def test_at_the_end_the_open_windows_are_reported_too() -> None:
+    """D3."""
+    world = World()
+    made = acceptor(world)
+    for _ in range(5):
+        world.limiter.admit("a", "TOKEN_MISSING", world.moment)
+    await made.report_rejects()
+    assert world.reported == []
+    await made.report_rejects(final=True)
+    assert [one["count"] for one in world.reported] == [4]
+
+
+async def test_a_new_release_does_not_forget_what_was_counted() -> None:
+    """D3: only the bound is another."""
+    world = World()
+    refuse(world, "a")
+    world.bound(support.active())
+    await acceptor(world).report_rejects()
+    assert [one["count"] for one in world.reported] == [1]
+
+
+def said(number: int = 1, **changes: Any) -> dict[str, Any]:
+    """What a writer says of its release."""
+    release = support.release(number)
+    return {
+        "release": {"number": number, "metadata_digest": release.metadata_digest}, "fetched_at": rfc3339(release.fetched_at),
+        "lease_expires_at": rfc3339(release.lease_expires_at), "revocations_version": 1, "revocations": [], "usage": [],
+        "backlog": 0, "as_of": rfc3339(release.fetched_at), **changes,
+    }  # fmt: skip
+
+
+async def test_a_release_is_verified_once_however_long_the_adapter_is_away() -> None:
+    """Five times a second would be a loop that spins; until the adapter has it, the old view stays."""
+    world = World()
+    made = acceptor(world)
+    world.state, world.adapter_trouble = said(), [CannotEvaluate("ADAPTER_UNAVAILABLE")] * 3
+    for _ in range(3):
+        with pytest.raises(CannotEvaluate):
+            await made.follow_once()
+        assert world.view is None
+    await made.follow_once()
+    assert (world.view.active.release.number, world.loads) == (1, [1])
+    world.state = said(2)
+    await made.follow_once()
+    assert (world.view.active.release.number, world.loads) == (2, [1, 2])
+
+
+async def test_revocations_and_usage_follow_the_writer_within_a_release() -> None:
+    """SEC-08: the list of the writer is the acceptor's; a writer without a release takes the view away."""
+    world = World()
+    made = acceptor(world)
+    world.state = said()
+    await made.follow_once()
+    entry = {"kind": "participant", "id": support.KAFUE, "reason": "r", "revoked_at": rfc3339(NOW), "until": None}
+    usage = [[support.KAFUE, "ZMW", "2026-11-24", 700, 3]]
+    world.state = said(revocations_version=2, revocations=[entry], usage=usage)
+    await made.follow_once()
+    assert world.view.active.revocations.is_revoked("participant", support.KAFUE, NOW)
+    assert world.view.usage == {(support.KAFUE, "ZMW"): (700, 3)}
+    world.state = said(revocations_version=2, revocations=None, usage=usage)
+    await made.follow_once()
+    assert world.view.active.revocations.is_revoked("participant", support.KAFUE, NOW)
+    world.state = {"release": None}
+    await made.follow_once()
+    assert world.view is None
