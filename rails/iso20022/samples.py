@@ -14,9 +14,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 from xml.sax.saxutils import escape
+from zoneinfo import ZoneInfo
 
 EXAMPLE_MOMENT: Final = datetime(2026, 11, 24, 8, 30, tzinfo=UTC)
 """The date that every example carries."""
+_ZONE: Final = ZoneInfo("Africa/Lusaka")
+"""The zone of the sandbox's rail: its business day begins two hours before that of UTC."""
 _ISO: Final = "urn:iso:std:iso:20022:tech:xsd:"
 _UETR: Final = re.compile(rb"(?<=<UETR>)[^<]{36}(?=</UETR>)")
 _FRESH: Final = re.compile(rb"(?<=<)(MsgId|BizMsgIdr|InstrId|TxId|EndToEndId)>([^<]{1,35})<")
@@ -146,8 +149,9 @@ class Sample:
 def freshen(
     raw: bytes, moment: datetime, *, new_uetr: Callable[[], str] = lambda: str(uuid.uuid4()), mark: str = ""
 ) -> bytes:
-    """An example, dated ``moment``, with new UETRs; ``mark`` is put behind its ids so that they are new, too."""
-    day, example_day = moment.strftime("%Y-%m-%d").encode(), EXAMPLE_MOMENT.strftime("%Y-%m-%d").encode()
+    """An example, dated the rail's day at ``moment``, with new UETRs; ``mark`` behind its ids makes them new, too."""
+    day = moment.astimezone(_ZONE).strftime("%Y-%m-%d").encode()
+    example_day = EXAMPLE_MOMENT.strftime("%Y-%m-%d").encode()
     fresh = _UETR.sub(lambda _: new_uetr().encode(), raw.replace(example_day, day))
     if not mark:
         return fresh

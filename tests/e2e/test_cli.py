@@ -120,7 +120,7 @@ def test_ctrl_c_while_it_comes_up_leaves_nothing_and_the_next_start_works(tmp_pa
             [sys.executable, "-m", "symphony", "up", "--dir", str(folder)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, start_new_session=True,
         )  # fmt: skip
-        until(lambda: (folder / "stack.json").exists(), what="the beginning")
+        until((folder / "stack.json").exists, what="the beginning")
         time.sleep(after_s)
         os.killpg(process.pid, signal.SIGINT)
         said, _ = process.communicate(timeout=30)

@@ -1,7 +1,10 @@
-"""Steps 1 to 3 of the story, over real sockets: release 1 in force, a payment accepted, posted, evidenced (issue 3)."""
+"""Steps 1 to 3 and 7 of the story, over real sockets: a payment accepted, posted, evidenced, verified (issue 3)."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +17,7 @@ from contracts.times import parse_rfc3339
 from rails.iso20022.samples import freshen
 from symphony.participant import Participant, participant_for
 from symphony.stack import prepare
-from tests.e2e.support import ROOT, Stack, message, until
+from tests.e2e.support import ROOT, Stack, message, symphony, until
 
 pytestmark = pytest.mark.story
 EXAMPLES = sorted((ROOT / "examples" / "messages" / "valid").glob("*.xml"))
@@ -178,3 +181,39 @@ def test_a_participants_client_needs_no_more_than_its_own_folder(stack: Stack) -
     with closing(Participant(stack.layout, "serengeti-bank")) as client:
         reply = client.submit(message(sender="SRGBTZTZXXX", receiver="KFUBZMLUXXX", currency="TZS"))
         assert reply.status == 202
+
+
+def verified(packet: Path) -> tuple[int, str]:
+    """What a packet's own ``verify.py`` says, in a Python that knows nothing of Symphony."""
+    done = subprocess.run(
+        [sys.executable, "-I", str(packet / "verify.py"), str(packet)], capture_output=True, text=True, check=False, cwd=packet.parent,
+        env={"PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_packet_verifies_by_itself_and_names_what_was_changed_or_removed(stack: Stack, tmp_path: Path) -> None:
+    """EVD-08: one changed byte names its record, one removed record names the gap; both exit 5."""
+    (instruction,) = stack.submit().accepted
+    stack.participant().wait(instruction)
+    until(lambda: stack.json("reconcile", code=None)["counts"]["evidence_not_shipped"] == 0, what="shipping")
+    packet = tmp_path / "packet"
+    stack.symphony("evidence", "export", "--out", str(packet))
+    code, said = verified(packet)
+    assert (code, said.splitlines()[-2].startswith("OK (")) == (0, True), said
+    assert "does not show that the recorded facts are true" in said
+    assert symphony("evidence", "verify", str(packet)).returncode == 0
+    assert "already" in stack.symphony("evidence", "export", "--out", str(packet), code=None).stderr
+    records = packet / "records.jsonl"
+    lines = records.read_bytes().splitlines(keepends=True)
+    chosen = next(n for n, line in enumerate(lines) if instruction.encode() in line and b"evidence/attestation" in line)
+    seq = json.loads(lines[chosen])["seq"]
+    changed = lines[chosen].replace(b'"amount_minor":125000', b'"amount_minor":125001')
+    assert changed != lines[chosen]
+    records.write_bytes(b"".join([*lines[:chosen], changed, *lines[chosen + 1 :]]))
+    code, said = verified(packet)
+    assert (code, f"stream=reference-rail-1 seq={seq} " in said) == (5, True), said
+    records.write_bytes(b"".join(lines[:chosen] + lines[chosen + 1 :]))
+    code, said = verified(packet)
+    assert (code, "gap" in said or "missing" in said) == (5, True), said

@@ -58,3 +58,11 @@ def test_a_freshened_example_is_dated_today_and_a_payment_of_its_own() -> None:
     assert not keys & {r.instruction["business_key"] for r in read(raw).results}
     assert answer.message.message_id == "KFU-0080-r7"
     assert len(set(re.findall(rb"<UETR>([^<]+)", fresh))) == 4
+
+
+def test_late_in_the_evening_a_freshened_example_is_dated_the_rails_next_day() -> None:
+    """At 22:30 UTC the business day in Lusaka is the next one; a message of the day before would be refused."""
+    fresh = freshen(VALID["zm-domestic-08.xml"].xml(), datetime(2027, 6, 1, 22, 30, tzinfo=UTC))
+    answer = read(fresh, narrow(), now="2027-06-01T22:30:00.000000Z")
+    assert codes(answer) == ["OK"]
+    assert {r.instruction["settlement_date"] for r in answer.results} == {"2027-06-02"}
