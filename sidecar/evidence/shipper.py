@@ -31,6 +31,7 @@ from contracts.tls import client_context
 from sidecar import failpoints
 from sidecar.config import ShipperConfig
 from sidecar.failpoints import failpoint
+from sidecar.store.cutting import cut_after
 
 IDLE_S = 0.2
 GATHER_S = 0.05
@@ -39,6 +40,8 @@ ANSWER_BYTES_MAX = 64 * 1024
 RETRY_S_MIN = 0.2
 RETRY_S_MAX = 5.0
 REQUEST_TIMEOUT_S = 15
+DATABASE_TIMEOUT_S = 20
+"""For a server that hangs; a slow statement ends earlier, by the server's own bound."""
 _LOG = logging.getLogger("symphony.shipper")
 
 
@@ -69,6 +72,9 @@ class Shipper:
                 except (SymphonyError, aiohttp.ClientError, psycopg.Error, TimeoutError, OSError) as error:
                     _LOG.warning("shipping: %s", error)
                     pause = wait = min(wait * 2, RETRY_S_MAX)
+                except Exception:  # noqa: BLE001 - what is not shipped stays; the writer stops at the backlog bound
+                    _LOG.exception("shipping")
+                    pause = wait = RETRY_S_MAX
                 if pause:
                     await self._pause(pause)
         if self._connection is not None:
@@ -145,9 +151,10 @@ class Shipper:
 
     async def _rows(self, name: str, *parameters: Any) -> list[tuple[Any, ...]]:
         connection = await self._connected()
-        async with connection.transaction():
-            await connection.execute("SET LOCAL ROLE symphony_shipper")
-            return await (await connection.execute(self._sql[name], parameters)).fetchall()
+        with cut_after(connection, DATABASE_TIMEOUT_S):
+            async with connection.transaction():
+                await connection.execute("SET LOCAL ROLE symphony_shipper")
+                return await (await connection.execute(self._sql[name], parameters)).fetchall()
 
     async def _connected(self) -> AsyncConnection[Any]:
         if self._connection is None or self._connection.closed:

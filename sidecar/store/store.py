@@ -14,10 +14,8 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
@@ -28,6 +26,7 @@ from psycopg import AsyncConnection, sql
 from contracts.named_sql import queries
 from contracts.times import Clock, SystemClock
 from sidecar.store.breaker import Breaker
+from sidecar.store.cutting import cut_after
 from sidecar.store.errors import BreakerOpen, Fenced, StoreUnavailable, translated
 
 INGEST = "symphony_ingest"
@@ -121,7 +120,7 @@ class WriterStore:
             connection = await self._connected()
             self.pending_numbers = 0
             try:
-                with _cut_after(connection, self.transaction_timeout_ms / 1000):
+                with cut_after(connection, self.transaction_timeout_ms / 1000):
                     await connection.execute(self._begin(role))
                     yield Transaction(connection, self)
                     ended = await connection.execute("COMMIT")
@@ -177,7 +176,7 @@ class WriterStore:
             raise StoreUnavailable(f"no connection: {type(error).__name__}") from error
         try:
             if self.epoch:
-                with _cut_after(connection, self.transaction_timeout_ms / 1000):
+                with cut_after(connection, self.transaction_timeout_ms / 1000):
                     await self._resync(connection)
         except psycopg.Error as error:
             await self._drop(connection)
@@ -201,7 +200,7 @@ class WriterStore:
         """Roll back; a connection that cannot even do that is dropped."""
         self._connection = None  # until it is known to be out of its transaction, whatever interrupts this
         try:
-            with _cut_after(connection, ROLLBACK_TIMEOUT_S):
+            with cut_after(connection, ROLLBACK_TIMEOUT_S):
                 await connection.execute("ROLLBACK")
                 if self.epoch:
                     await self._resync(connection)
@@ -217,21 +216,3 @@ class WriterStore:
         self._connection = None
         with suppress(psycopg.Error):
             await connection.close()
-
-
-@contextmanager
-def _cut_after(connection: AsyncConnection[Any], seconds: float) -> Iterator[None]:
-    """Cut the connection when the block takes longer; whatever waits for the server then gets ``OperationalError``.
-
-    Not a cancellation: psycopg would first ask the server to cancel, and wait for it, and a server that hangs does neither.
-    """
-    timer = asyncio.get_running_loop().call_later(seconds, _cut, connection)
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _cut(connection: AsyncConnection[Any]) -> None:
-    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as stream:
-        stream.shutdown(socket.SHUT_RDWR)
