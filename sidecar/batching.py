@@ -6,6 +6,8 @@ Rules:
   comes first; when nothing is under way and the last batch was a single item, it is handed over at once, so an idle
   system never waits;
 * one batch is handled at a time; what comes meanwhile is the next batch;
+* where items differ in size (``weigh``), batch and queue are bounded in weight, too: a batch takes one item at least, and
+  an empty queue any;
 * the queue is bounded: a further item is refused with ``OVERLOADED`` at once, nobody waits for a place; so is every
   item once it is closed, and what still waits when the drain's bound is reached;
 * an item's caller gets its own result, after its batch is done: never an acknowledgement before the commit (REC-07).
@@ -46,6 +48,7 @@ class BatchStatistics:
 class _Waiting(Generic[Item, Result]):
     item: Item
     since: float
+    weight: int
     future: asyncio.Future[Result] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -60,6 +63,9 @@ class MicroBatcher(Generic[Item, Result]):
         batch_size_max: int,
         flush_ms_max: int,
         queue_max: int,
+        weigh: Callable[[Item], int] | None = None,
+        batch_weight_max: int = 0,
+        queue_weight_max: int = 0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
@@ -68,6 +74,10 @@ class MicroBatcher(Generic[Item, Result]):
         self.queue_max = queue_max
         self.statistics = BatchStatistics()
         self._handle = handle
+        self._weigh = weigh
+        self._batch_weight_max = batch_weight_max
+        self._queue_weight_max = queue_weight_max
+        self._weight = 0
         self._monotonic = monotonic
         self._waiting: deque[_Waiting[Item, Result]] = deque()
         self._wake = asyncio.Event()
@@ -77,11 +87,15 @@ class MicroBatcher(Generic[Item, Result]):
 
     async def submit(self, item: Item) -> Result:
         """The item's result, once its batch is done. Raises ``OVERLOADED``, or what the handler gave for it."""
-        if self._closed or len(self._waiting) >= self.queue_max:
+        weight = self._weigh(item) if self._weigh else 0
+        if self._closed or len(self._waiting) >= self.queue_max or (self._waiting and self._too_heavy(weight)):
             self.statistics.refused += 1
-            raise CannotEvaluate("OVERLOADED", f"{self.name}: " + ("closed" if self._closed else f"{self.queue_max} items wait"))
-        waiting: _Waiting[Item, Result] = _Waiting(item, self._monotonic())
+            raise CannotEvaluate(
+                "OVERLOADED", f"{self.name}: " + ("closed" if self._closed else f"{self.depth} items wait")
+            )
+        waiting: _Waiting[Item, Result] = _Waiting(item, self._monotonic(), weight)
         self._waiting.append(waiting)
+        self._weight += weight
         self.statistics.depth_max = max(self.statistics.depth_max, len(self._waiting))
         self._wake.set()
         if self._task is None or self._task.done():
@@ -101,7 +115,7 @@ class MicroBatcher(Generic[Item, Result]):
             return
         await asyncio.wait([self._task], timeout=timeout_s)
         while self._waiting:
-            future = self._waiting.popleft().future
+            future = self._take().future
             if not future.done():
                 future.set_exception(CannotEvaluate("OVERLOADED", f"{self.name}: closed"))
 
@@ -110,7 +124,7 @@ class MicroBatcher(Generic[Item, Result]):
             await self._linger()
             if not self._waiting:
                 return
-            batch = [self._waiting.popleft() for _ in range(min(self.batch_size_max, len(self._waiting)))]
+            batch = self._next_batch()
             self._last_size = len(batch)
             self._count(batch)
             await self._hand_over(batch)
@@ -119,7 +133,7 @@ class MicroBatcher(Generic[Item, Result]):
         """Wait for more only under load, never past the bound of the first item."""
         if self._last_size <= 1 or self._closed:
             return
-        while len(self._waiting) < self.batch_size_max and not self._closed:
+        while not self._fills_a_batch() and not self._closed:
             left = self._waiting[0].since + self.flush_ms_max / 1000 - self._monotonic()
             if left <= 0:
                 self.statistics.time_hits += 1
@@ -130,8 +144,30 @@ class MicroBatcher(Generic[Item, Result]):
                     await self._wake.wait()
             except TimeoutError:
                 continue
-        if len(self._waiting) >= self.batch_size_max:
+        if self._fills_a_batch():
             self.statistics.size_hits += 1
+
+    def _fills_a_batch(self) -> bool:
+        heavy = self._weigh is not None and self._weight >= self._batch_weight_max
+        return heavy or len(self._waiting) >= self.batch_size_max
+
+    def _too_heavy(self, weight: int) -> bool:
+        return self._weigh is not None and self._weight + weight > self._queue_weight_max
+
+    def _take(self) -> _Waiting[Item, Result]:
+        waiting = self._waiting.popleft()
+        self._weight -= waiting.weight
+        return waiting
+
+    def _next_batch(self) -> list[_Waiting[Item, Result]]:
+        batch = [self._take()]
+        weight = batch[0].weight
+        while self._waiting and len(batch) < self.batch_size_max:
+            weight += self._waiting[0].weight
+            if weight > self._batch_weight_max:
+                break
+            batch.append(self._take())
+        return batch
 
     def _count(self, batch: list[_Waiting[Item, Result]]) -> None:
         self.statistics.batches += 1

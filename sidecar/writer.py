@@ -32,7 +32,16 @@ from sidecar.dispatch.dispatcher import Dispatcher
 from sidecar.dispatch.recovery import Recovery
 from sidecar.dispatch.work import PermitMaker
 from sidecar.following import Following
-from sidecar.intake.handover import Answer, HandedMessage, Handover, HandoverAnswer, RejectsReport
+from sidecar.intake.handover import (
+    BATCH_BYTES_MAX,
+    QUEUE_BYTES_MAX,
+    Answer,
+    HandedMessage,
+    Handover,
+    HandoverAnswer,
+    RejectsReport,
+    bytes_of,
+)
 from sidecar.intake.recorder import Recorder
 from sidecar.store import Fenced, WriterStore
 from sidecar.store.breaker import Spool
@@ -80,8 +89,9 @@ class Writer:
             spool=self._spool,
         )
         self._batcher: MicroBatcher[HandedMessage, Answer] = MicroBatcher(
-            "ingest", recorder.record, batch_size_max=INGEST_BATCH_MAX, flush_ms_max=INGEST_FLUSH_MS_MAX, queue_max=QUEUE_MAX
-        )
+            "ingest", recorder.record, batch_size_max=INGEST_BATCH_MAX, flush_ms_max=INGEST_FLUSH_MS_MAX, queue_max=QUEUE_MAX,
+            weigh=bytes_of, batch_weight_max=BATCH_BYTES_MAX, queue_weight_max=QUEUE_BYTES_MAX,
+        )  # fmt: skip
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises ``Fenced`` when a newer writer has begun."""

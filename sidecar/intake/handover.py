@@ -14,6 +14,10 @@ _Code = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]{0,63}\Z")]
 
 WHOLE_MESSAGE = -1
 """``tx_index`` of a refusal of a whole message."""
+BATCH_BYTES_MAX = 16 * 1024 * 1024
+"""Bytes of one micro-batch; a frame holds four times that, the largest message (a body of 10 MiB) stands alone."""
+QUEUE_BYTES_MAX = 128 * 1024 * 1024
+"""Bytes of the messages that wait, beside their count: bodies differ by a factor of thousands."""
 
 
 class HandedItem(Struct, kw_only=True):
@@ -47,6 +51,11 @@ class HandedMessage(Struct, kw_only=True):
     group_refused_code: str | None = None
     group_refused_detail: str = ""
     items: list[HandedItem] = []
+
+
+def bytes_of(message: HandedMessage) -> int:
+    """About what a message takes in a frame and in a commit: its body, and each payment twice (itself, and its input)."""
+    return len(message.raw) + 512 + sum(512 + 2 * len(item.decision_input) for item in message.items)
 
 
 class Entry(Struct, kw_only=True):

@@ -24,7 +24,16 @@ from rails.sdk import AdapterClient, Currency, NormaliseAnswer, RailContext, Ref
 from sidecar.active import ActiveRelease
 from sidecar.attestation import Presented, Rejected, RejectLimiter, Verified
 from sidecar.batching import MicroBatcher
-from sidecar.intake.handover import Answer, HandedItem, HandedMessage, Handover, HandoverAnswer
+from sidecar.intake.handover import (
+    BATCH_BYTES_MAX,
+    QUEUE_BYTES_MAX,
+    Answer,
+    HandedItem,
+    HandedMessage,
+    Handover,
+    HandoverAnswer,
+    bytes_of,
+)
 from sidecar.policy.answers import Decision
 from sidecar.policy.engine import decide
 from sidecar.policy.obligations import refusal
@@ -67,8 +76,9 @@ class Pipeline:
             "decide", self._decide, batch_size_max=100, flush_ms_max=2, queue_max=5000
         )
         self._handing: MicroBatcher[HandedMessage, Answer] = MicroBatcher(
-            "handover", self._hand_over, batch_size_max=HANDOVER_BATCH_MAX, flush_ms_max=2, queue_max=5000
-        )
+            "handover", self._hand_over, batch_size_max=HANDOVER_BATCH_MAX, flush_ms_max=2, queue_max=5000,
+            weigh=bytes_of, batch_weight_max=BATCH_BYTES_MAX, queue_weight_max=QUEUE_BYTES_MAX,
+        )  # fmt: skip
 
     @property
     def batchers(self) -> tuple[MicroBatcher[Any, Any], ...]:
