@@ -19,7 +19,7 @@ CREATE TABLE symphony.accepted_releases (
     accepted_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- Durable revocations: the table only grows (SEC-08, SEC-09, INV-023).
+-- Durable revocations: the table only grows (SEC-08, SEC-09, INV-023). Of two entries for one id the later end holds.
 CREATE TABLE symphony.revocations (
     kind text NOT NULL CHECK (kind IN ('certificate', 'token_key', 'permit_key', 'evidence_key', 'participant', 'release')),
     id text NOT NULL,
@@ -28,7 +28,7 @@ CREATE TABLE symphony.revocations (
     until timestamptz,
     list_version bigint NOT NULL,
     received_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (kind, id)
+    CONSTRAINT ux_revocations UNIQUE NULLS NOT DISTINCT (kind, id, until)
 );
 
 CREATE VIEW symphony.revoked_client_certs AS

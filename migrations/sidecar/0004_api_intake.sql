@@ -28,6 +28,19 @@ BEGIN
 END
 $$;
 
+-- D12, ATT-12: row n takes the n-th number and the n-th evidence, each place once; else the stream would have a gap.
+CREATE FUNCTION symphony.require_each_place(p_rows jsonb, p_evidence bytea[]) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, symphony, pg_temp AS $$
+BEGIN
+    IF (jsonb_array_length(p_rows) = cardinality(p_evidence) AND cardinality(p_evidence) = (
+        SELECT count(DISTINCT r.n) FROM jsonb_to_recordset(p_rows) AS r(n int) WHERE r.n >= 0 AND r.n < cardinality(p_evidence)))
+        IS NOT TRUE
+    THEN
+        RAISE EXCEPTION 'rows and their evidence do not match' USING ERRCODE = '22023';
+    END IF;
+END
+$$;
+
 -- A writer process begins: a new epoch, which fences every older one. Returns epoch and next number.
 CREATE FUNCTION symphony.begin_epoch(p_stream text, OUT epoch bigint, OUT next_seq bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, symphony, pg_temp AS $$
@@ -70,7 +83,7 @@ BEGIN
         'now', clock_timestamp(),
         'replayed', (SELECT coalesce(jsonb_agg(m.n), '[]') FROM jsonb_to_recordset(p_messages) AS m(n int, jti_hash text, jti_day date)
             WHERE EXISTS (SELECT 1 FROM symphony.seen_jti AS s WHERE s.expires_day = m.jti_day AND s.jti_hash = m.jti_hash)),
-        'revoked', (SELECT coalesce(jsonb_agg(jsonb_build_array(m.n, r.kind)), '[]')
+        'revoked', (SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_array(m.n, r.kind)), '[]')
             FROM jsonb_to_recordset(p_messages) AS m(n int, certificate text, token_key text, participant text)
             JOIN symphony.revocations AS r ON (r.kind, r.id) IN
                 (('certificate', m.certificate), ('token_key', m.token_key), ('participant', m.participant))
@@ -109,7 +122,18 @@ DECLARE
     accepted integer;
 BEGIN
     PERFORM symphony.require_role('symphony_ingest');
+    PERFORM symphony.require_each_place(p_attestations, p_evidence);
     PERFORM symphony.take_numbers(p_stream, p_epoch, p_first_seq, cardinality(p_evidence));
+
+    -- ATT-13, INV-022: an instruction stands beside its participant's attestation; it is allowed by an accepted one, or not at all.
+    IF EXISTS (SELECT 1 FROM jsonb_to_recordset(p_instructions) AS i(message int, attestation_id uuid, participant text, decision text)
+        LEFT JOIN jsonb_to_recordset(p_attestations) AS a(n int, attestation_id uuid, tenant text, decision text)
+            ON a.n = i.message AND a.attestation_id = i.attestation_id AND a.tenant = i.participant
+            AND (a.decision = 'ACCEPT' OR i.decision = 'REFUSED')
+        WHERE a.n IS NULL)
+    THEN
+        RAISE EXCEPTION 'an instruction has no attestation that admits it' USING ERRCODE = '23503';
+    END IF;
 
     INSERT INTO symphony.ingress_attestations
     SELECT a.attestation_id, a.received_at, clock_timestamp(), a.tenant, a.tenant, a.client_id, a.correlation_id, a.jwt_iss, a.jwt_aud,
@@ -154,6 +178,20 @@ BEGIN
         next_sequence_id = s.next_sequence_id + EXCLUDED.next_sequence_id - 1,
         next_tenant_seq_no = s.next_tenant_seq_no + EXCLUDED.next_tenant_seq_no - 1;
 
+    -- D12, REC-10: the numbers in the rows are exactly those that the counters have just given out.
+    IF EXISTS (SELECT 1 FROM jsonb_to_recordset(p_attestations) AS a(tenant text, tenant_seq_no bigint)
+            JOIN symphony.participant_outbox_sequences AS s ON s.participant_id = a.tenant
+            GROUP BY s.participant_id HAVING min(a.tenant_seq_no) <> s.next_tenant_seq_no - count(*)
+                OR max(a.tenant_seq_no) <> s.next_tenant_seq_no - 1 OR count(DISTINCT a.tenant_seq_no) <> count(*))
+        OR EXISTS (SELECT 1 FROM jsonb_to_recordset(p_instructions) AS i(participant text, sequence_id bigint, decision text)
+            JOIN symphony.participant_outbox_sequences AS s ON s.participant_id = i.participant
+            WHERE i.decision = 'ALLOW'
+            GROUP BY s.participant_id HAVING min(i.sequence_id) <> s.next_sequence_id - count(*)
+                OR max(i.sequence_id) <> s.next_sequence_id - 1 OR count(DISTINCT i.sequence_id) <> count(*))
+    THEN
+        RAISE EXCEPTION 'a participant''s numbers do not follow' USING ERRCODE = 'SY002';
+    END IF;
+
     INSERT INTO symphony.usage_daily AS u (participant_id, currency, day, value_minor, payment_count)
     SELECT i.participant, i.currency, p_day, sum(i.amount_minor), count(*)
     FROM jsonb_to_recordset(p_instructions) AS i(participant text, currency text, decision text, amount_minor bigint)
@@ -190,13 +228,6 @@ BEGIN
     THEN
         RAISE EXCEPTION 'no accepted attestation for this enqueue' USING ERRCODE = '23503';
     END IF;
-    IF EXISTS (SELECT 1 FROM symphony.payment_terminals AS t WHERE t.outbox_id = p_instruction_id)
-       OR EXISTS (SELECT 1 FROM symphony.parked AS p WHERE p.outbox_id = p_instruction_id)
-       OR EXISTS (SELECT 1 FROM symphony.outbox_leases AS l WHERE l.outbox_id = p_instruction_id)
-       OR EXISTS (SELECT 1 FROM symphony.payment_outbox_attempts AS x WHERE x.outbox_id = p_instruction_id)
-    THEN
-        RAISE EXCEPTION 'the payment is under way or ended' USING ERRCODE = '23505';
-    END IF;
     INSERT INTO symphony.payment_outbox_pending (outbox_id, instruction_id, participant_id, sequence_id, idempotency_key, rail_type,
         payload, amount_minor, next_attempt_at, created_at, parent_attestation_id, attestation_leaf_hash, policy_version)
     SELECT i.instruction_id, i.instruction_id, i.participant_id, i.sequence_id, i.idempotency_key, p_rail_type, p_payload,
@@ -205,6 +236,14 @@ BEGIN
     WHERE i.instruction_id = p_instruction_id AND i.participant_id = p_participant_id AND i.decision = 'ALLOW'
         AND i.idempotency_key = p_idempotency_key AND i.attestation_id = p_parent_attestation_id
     ON CONFLICT (outbox_id) DO NOTHING;
+    -- NEG-08: after the insert, which waits for a claim of the same row; what that claim wrote is seen here.
+    IF EXISTS (SELECT 1 FROM symphony.payment_terminals AS t WHERE t.outbox_id = p_instruction_id)
+       OR EXISTS (SELECT 1 FROM symphony.parked AS p WHERE p.outbox_id = p_instruction_id)
+       OR EXISTS (SELECT 1 FROM symphony.outbox_leases AS l WHERE l.outbox_id = p_instruction_id)
+       OR EXISTS (SELECT 1 FROM symphony.payment_outbox_attempts AS x WHERE x.outbox_id = p_instruction_id)
+    THEN
+        RAISE EXCEPTION 'the payment is under way or ended' USING ERRCODE = '23505';
+    END IF;
     IF NOT EXISTS (SELECT 1 FROM symphony.payment_outbox_pending AS o WHERE o.outbox_id = p_instruction_id) THEN
         RAISE EXCEPTION 'no such accepted instruction' USING ERRCODE = '23503';
     END IF;
@@ -232,6 +271,7 @@ CREATE FUNCTION symphony.accept_release(p_number bigint, p_metadata_digest text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, symphony, pg_temp AS $$
 BEGIN
     PERFORM symphony.require_role('symphony_executor');
+    PERFORM pg_advisory_xact_lock(hashtextextended('symphony.accept_release', 0));
     IF EXISTS (SELECT 1 FROM symphony.accepted_releases AS r WHERE r.number > p_number
             OR (r.number = p_number AND r.metadata_digest <> p_metadata_digest)) THEN
         RAISE EXCEPTION 'release % is not above the highest accepted', p_number USING ERRCODE = 'SY002';
@@ -245,7 +285,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, symphony, pg_
     SELECT r.number, r.metadata_digest FROM symphony.accepted_releases AS r ORDER BY r.number DESC LIMIT 1
 $$;
 
--- Revocations only grow (SEC-08): an entry that is known stays as it was first received.
+-- Revocations only grow (SEC-08): an entry that is known stays as it was first received; a later end is an entry of its own.
 CREATE FUNCTION symphony.add_revocations(p_list_version bigint, p_entries jsonb) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, symphony, pg_temp AS $$
 DECLARE
@@ -256,7 +296,7 @@ BEGIN
     SELECT e.kind, e.id, e.reason, e.revoked_at, e.until, p_list_version
     FROM jsonb_to_recordset(p_entries) AS e(kind text, id text, reason text, revoked_at timestamptz, until timestamptz)
     ORDER BY e.kind, e.id
-    ON CONFLICT (kind, id) DO NOTHING;
+    ON CONFLICT ON CONSTRAINT ux_revocations DO NOTHING;
     GET DIAGNOSTICS added = ROW_COUNT;
     RETURN added;
 END

@@ -62,12 +62,22 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, symphony, pg_temp AS
         policy_version bigint)
 $$;
 
--- Attempts of a claim: leases must be this worker's (the same transaction made them).
+-- Attempts of a claim: the leases must be this worker's (the same transaction made them), the state DISPATCHING.
 CREATE FUNCTION symphony.record_dispatching(p_stream text, p_epoch bigint, p_first_seq bigint, p_attempts jsonb, p_evidence bytea[])
 RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, symphony, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, symphony, pg_temp SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     PERFORM symphony.require_role('symphony_executor');
+    PERFORM symphony.require_each_place(p_attempts, p_evidence);
+    IF jsonb_array_length(p_attempts) <> (
+        SELECT count(*) FROM jsonb_to_recordset(p_attempts) AS c(outbox_id uuid, claimed_by text, lease_token uuid, state text)
+        JOIN symphony.outbox_leases AS l ON l.outbox_id = c.outbox_id AND l.claimed_by = c.claimed_by
+            AND l.lease_token = c.lease_token AND l.epoch = p_epoch
+        WHERE c.state = 'DISPATCHING')
+    THEN
+        RAISE EXCEPTION 'an attempt has no lease of its own' USING ERRCODE = 'SY003';
+    END IF;
     PERFORM symphony.take_numbers(p_stream, p_epoch, p_first_seq, cardinality(p_evidence));
     PERFORM symphony.insert_attempts(p_first_seq, p_attempts, p_evidence);
 END
@@ -85,6 +95,10 @@ DECLARE
     released integer;
 BEGIN
     PERFORM symphony.require_role('symphony_executor');
+    PERFORM symphony.require_each_place(p_outcomes, p_evidence);
+    IF EXISTS (SELECT 1 FROM jsonb_to_recordset(p_outcomes) AS c(state text) WHERE c.state = 'DISPATCHING') THEN
+        RAISE EXCEPTION 'an attempt that goes on is no outcome' USING ERRCODE = '22023';  -- OUT-04; its lease would be lost
+    END IF;
     PERFORM symphony.take_numbers(p_stream, p_epoch, p_first_seq, cardinality(p_evidence));
 
     DELETE FROM symphony.outbox_leases AS l
@@ -186,6 +200,7 @@ END
 $$;
 
 -- D8: two people close a parked payment; the record is final and names its evidence. The check refuses maker = checker.
+-- A payment that did not happen gives its usage back, as by any other end.
 CREATE FUNCTION symphony.resolve_parked(
     p_stream text, p_epoch bigint, p_first_seq bigint, p_resolution jsonb, p_evidence bytea)
 RETURNS void
@@ -204,6 +219,10 @@ BEGIN
     INSERT INTO symphony.payment_terminals (outbox_id, state, attempt_no, source, reason_code, finished_at)
     SELECT r.outbox_id, r.decision::symphony.outbox_attempt_state, 0, 'resolution', NULL, clock_timestamp()
     FROM jsonb_to_record(p_resolution) AS r(outbox_id uuid, decision text);
+    UPDATE symphony.usage_daily AS u SET value_minor = u.value_minor - i.amount_minor, payment_count = u.payment_count - 1
+    FROM symphony.payment_instructions AS i
+    WHERE p_resolution ->> 'decision' = 'FAILED' AND i.instruction_id = (p_resolution ->> 'outbox_id')::uuid
+        AND u.participant_id = i.participant_id AND u.currency = i.currency AND u.day = i.usage_day;
     INSERT INTO symphony.evidence_events
     VALUES (gen_random_uuid(), clock_timestamp(), (p_resolution ->> 'outbox_id')::uuid, 'RESOLUTION', 'operator', NULL,
         '{}', p_first_seq, sha256('\x00'::bytea || p_evidence), p_evidence);

@@ -6,6 +6,7 @@ RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, symphony, pg_temp AS $$
 BEGIN
     PERFORM symphony.require_role('symphony_executor');
+    PERFORM symphony.require_each_place(p_events, p_evidence);
     PERFORM symphony.take_numbers(p_stream, p_epoch, p_first_seq, cardinality(p_evidence));
     INSERT INTO symphony.evidence_events
     SELECT e.event_id, clock_timestamp(), e.instruction_id, e.event_type, e.source, e.payload_hash, e.canonical_fields,
@@ -58,7 +59,7 @@ BEGIN
     IF p_first_seq <> expected THEN
         RAISE EXCEPTION 'the next batch begins at %, not %', expected, p_first_seq USING ERRCODE = 'SY002';
     END IF;
-    IF p_last_seq >= (SELECT w.next_seq FROM symphony.writer_epochs AS w WHERE w.stream = p_stream) THEN
+    IF (p_last_seq < (SELECT w.next_seq FROM symphony.writer_epochs AS w WHERE w.stream = p_stream)) IS NOT TRUE THEN
         RAISE EXCEPTION 'the batch is ahead of the stream' USING ERRCODE = 'SY002';
     END IF;
     INSERT INTO symphony.evidence_batches (stream, first_seq, last_seq, batch, batch_sha256, signature)
@@ -75,7 +76,8 @@ BEGIN
     SELECT b.stream, b.first_seq, b.last_seq FROM symphony.evidence_batches AS b
     WHERE b.stream = p_stream AND b.first_seq = p_first_seq AND b.last_seq = p_last_seq
     ON CONFLICT (stream, first_seq) DO NOTHING;
-    IF NOT EXISTS (SELECT 1 FROM symphony.evidence_shipments AS s WHERE s.stream = p_stream AND s.first_seq = p_first_seq) THEN
+    IF NOT EXISTS (SELECT 1 FROM symphony.evidence_shipments AS s WHERE s.stream = p_stream AND s.first_seq = p_first_seq
+            AND s.last_seq = p_last_seq) THEN
         RAISE EXCEPTION 'no such sealed batch' USING ERRCODE = '23503';
     END IF;
 END

@@ -69,6 +69,11 @@ def attempt(claimed: Row, state: str = "DISPATCHING", n: int = 0, **changes: Any
     }  # fmt: skip
 
 
+def event(n: int = 0) -> Row:
+    """Evidence that rides on no payment row."""
+    return {"n": n, "event_id": str(uuid4()), "event_type": "STARTUP", "source": "sidecar", "canonical_fields": "{}"}
+
+
 def evidence(count: int) -> list[bytes]:
     """So many records, each different."""
     return [uuid4().bytes for _ in range(count)]

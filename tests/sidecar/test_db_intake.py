@@ -43,6 +43,7 @@ def broken(what: str) -> tuple[list[Any], list[Any]]:
             payment |= {"decision": "REFUSED", "reason_code": None}
         case "accepted nobody":
             message |= {"tenant": None, "tenant_seq_no": None}
+            payments.pop()
         case "no digest":
             message["body_sha256"] = None
         case "no time":
@@ -54,7 +55,7 @@ FAULTS = {
     "token spent twice": ("23505", "seen_jti_pkey"),
     "key used twice": ("23505", "ux_instructions_key"),
     "payment known": ("23505", "ux_instructions_business_key"),
-    "number taken": ("23505", "payment_outbox_pending_participant_id_sequence_id_key"),
+    "number taken": ("SY002", None),
     "payload too large": ("23514", "payment_outbox_pending_payload_check"),
     "no amount": ("23514", "payment_instructions_amount_minor_check"),
     "no reason": ("23514", "payment_instructions_check1"),
