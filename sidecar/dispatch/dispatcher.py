@@ -95,8 +95,8 @@ class Dispatcher:
         try:
             async with self._claiming:
                 claimed, to_send = await self._claim(active, room)
-                failpoint("dispatch.claimed")
                 if to_send:
+                    failpoint("dispatch.claimed")
                     self._start(to_send, active)
                 return claimed
         except Fenced:

@@ -142,10 +142,13 @@ def kill_at(stack: Stack, load: Load, station: str) -> None:
     writer = stack.pid("writer")
     point.touch()
     sent = load.send()
-    until(hit.exists, timeout_s=30, what=station)
-    until(lambda: STATIONS[station](stack), timeout_s=5, what=f"a payment {STATIONS[station].__name__}")
-    assert Path(f"/proc/{writer}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-    os.kill(writer, signal.SIGKILL)
+    try:
+        until(hit.exists, timeout_s=30, what=station)
+        until(lambda: STATIONS[station](stack), timeout_s=10, what=f"a payment {STATIONS[station].__name__}")
+        assert Path(f"/proc/{writer}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    finally:
+        point.unlink(missing_ok=True)
+        os.kill(writer, signal.SIGKILL)  # also when this run does not count: a stopped writer would hold everything up
     for future in sent:
         future.result()
 
