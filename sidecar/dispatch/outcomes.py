@@ -13,15 +13,22 @@
                                          at the ceiling PENDING_MANUAL (OUT-13)
     anything else       (nothing)        asked again; after ``attempts_max`` times PENDING_MANUAL
 
-Anything unmapped is in doubt.
+Anything unmapped is in doubt. What a rail says in words is held to what evidence may carry: an outcome is never lost for
+the text beside it.
 """
 
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass
 
 from rails.sdk import Outcome, RailStatus, StatusResult, SubmitResult
+
+REFERENCE_CHARACTERS_MAX = 140
+"""Of a rail's reference; the longest of ISO 20022 has 35, an end-to-end text 140."""
+_CODE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+"""As ``symphony.evidence/1`` demands of a reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +61,26 @@ def _wait(attempt_no: int, retry: Retry, jitter: float | None) -> int:
     return backoff_ms(attempt_no, retry, random.random() if jitter is None else jitter)  # noqa: S311
 
 
+def _code(said: str | None, otherwise: str) -> str:
+    return said if said is not None and _CODE.fullmatch(said) else otherwise
+
+
+def _reference(said: str | None) -> str | None:
+    return None if said is None else "".join(filter(str.isprintable, said))[:REFERENCE_CHARACTERS_MAX]
+
+
 def of_submit(result: SubmitResult, attempt_no: int, retry: Retry, *, jitter: float | None = None) -> Written | None:
     """What a submit's answer means; ``None`` is in doubt."""
     match result.outcome:
         case Outcome.ACCEPTED_FINAL:
-            return Written("DISPATCHED", rail_reference=result.rail_reference)
+            return Written("DISPATCHED", rail_reference=_reference(result.rail_reference))
         case Outcome.REJECTED_FINAL:
-            return Written("FAILED", "rail", result.code or "RAIL_REJECTED", result.rail_reference)
+            return Written("FAILED", "rail", _code(result.code, "RAIL_REJECTED"), _reference(result.rail_reference))
         case Outcome.SURELY_NOT_SENT if attempt_no >= retry.attempts_max:
             return Written("PENDING_MANUAL", "transport", "RETRIES_EXHAUSTED")
         case Outcome.SURELY_NOT_SENT:
             wait = _wait(attempt_no, retry, jitter)
-            return Written("RETRYABLE", "transport", result.code or "RAIL_UNREACHABLE", retry_in_ms=wait)
+            return Written("RETRYABLE", "transport", _code(result.code, "RAIL_UNREACHABLE"), retry_in_ms=wait)
         case _:
             return None
 
@@ -76,9 +91,9 @@ def of_query(
     """What the rail's word means; ``None`` asks again later."""
     match result.status:
         case RailStatus.ACCEPTED_FINAL:
-            return Written("DISPATCHED", rail_reference=result.rail_reference)
+            return Written("DISPATCHED", rail_reference=_reference(result.rail_reference))
         case RailStatus.REJECTED_FINAL:
-            return Written("FAILED", "rail", result.code or "RAIL_REJECTED", result.rail_reference)
+            return Written("FAILED", "rail", _code(result.code, "RAIL_REJECTED"), _reference(result.rail_reference))
         case RailStatus.NOT_FOUND_FINAL if attempt_no >= retry.attempts_max:
             return Written("PENDING_MANUAL", "recovery", "RETRIES_EXHAUSTED")
         case RailStatus.NOT_FOUND_FINAL:

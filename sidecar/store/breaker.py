@@ -7,7 +7,8 @@ Rules, pure but for the clock that is given:
 * HALF_OPEN: after the cool-down one attempt is let through; success closes, failure opens it again.
 
 What is refused while it is open is counted by reason in a local file, appended and synced once a second at most (so a herd
-of refusals cannot become a herd of syncs), and becomes evidence once the store is back; then the file is emptied.
+of refusals cannot become a herd of syncs), and becomes evidence once the store is back. What is read is first set aside,
+so that what is refused meanwhile is in another file, and only what was recorded is removed.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class Spool:
         """Append what is counted and sync it."""
         if not self._unsynced or (self.path.exists() and self.path.stat().st_size > SPOOL_BYTES_MAX):
             return
-        line = json.dumps({"at": rfc3339(now), "codes": dict(self._unsynced)}) + "\n"
+        line = "\n" + json.dumps({"at": rfc3339(now), "codes": dict(self._unsynced)}) + "\n"  # whole, also after a torn one
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             os.write(descriptor, line.encode())
@@ -95,9 +96,11 @@ class Spool:
         self._synced_at = now
 
     def read(self) -> dict[str, object] | None:
-        """Everything spooled as one aggregate, a torn last line left out; ``None`` when there is nothing."""
+        """Set aside what is spooled, and what of it is whole as one aggregate; ``None`` when there is nothing."""
         try:
-            lines = self.path.read_text("utf-8").splitlines()
+            if not self._aside.exists():
+                self.path.rename(self._aside)
+            lines = self._aside.read_text("utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return None
         codes: Counter[str] = Counter()
@@ -110,10 +113,15 @@ class Spool:
             codes.update(entry["codes"])
             times.append(entry["at"])
         if not times:
+            self.clear()
             return None
         return {"count": codes.total(), "codes": dict(sorted(codes.items())), "first_at": times[0], "last_at": times[-1]}
 
     def clear(self) -> None:
-        """Empty it, after its aggregate has been recorded."""
-        self.path.unlink(missing_ok=True)
+        """Remove what was read, after its aggregate has been recorded."""
+        self._aside.unlink(missing_ok=True)
         self._synced_at = None
+
+    @property
+    def _aside(self) -> Path:
+        return self.path.with_suffix(".read")
