@@ -106,7 +106,7 @@ class Hands:
 
     def within(self, name: str, *parameters: Any) -> list[Row]:
         """The same inside a transaction that is open."""
-        places = sql.SQL(", ").join([sql.Placeholder() for _ in parameters])
+        places = sql.SQL(", ").join([sql.SQL("%s")] * len(parameters))
         query = sql.SQL("SELECT * FROM {}({})").format(sql.Identifier("symphony", name), places)
         cursor = self.connection.execute(query, [Jsonb(p) if is_json(p) else p for p in parameters])
         names = [column.name for column in cursor.description or ()]
