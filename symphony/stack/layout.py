@@ -47,8 +47,10 @@ class Layout:
             document = {"ports": dict(zip(PORTS, _free_ports(len(PORTS)), strict=True)), "sockets": _socket_folder()}
             write_json(path, document)
         layout = cls.open(folder)
-        layout.sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return layout
+        if _is_ours(layout.sockets):
+            return layout
+        write_json(path, {"ports": layout.ports, "sockets": _socket_folder()})  # cleared away, or somebody else's by now
+        return cls.open(folder)
 
     @classmethod
     def open(cls, folder: Path) -> Layout:
@@ -107,10 +109,16 @@ class Layout:
         """``run.json`` of a supervisor that is alive, else ``None``."""
         try:
             document = json.loads(self.run_file.read_text())
-            os.kill(int(document["pid"]), 0)
+            if document["started"] != started(int(document["pid"])):
+                return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return dict(document)
+
+
+def started(pid: int) -> str:
+    """When a process began, as the kernel counts: a number that comes again is another one. ``OSError`` for none."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
 
 
 def write_json(path: Path, document: Any) -> None:
@@ -120,6 +128,10 @@ def write_json(path: Path, document: Any) -> None:
     with os.fdopen(descriptor, "w") as file:
         json.dump(document, file, indent=1)
     beside.replace(path)
+
+
+def _is_ours(folder: Path) -> bool:
+    return folder.is_dir() and not folder.is_symlink() and folder.stat().st_uid == os.getuid()
 
 
 def _socket_folder() -> str:

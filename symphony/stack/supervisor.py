@@ -19,7 +19,7 @@ from pathlib import Path
 
 from contracts.errors import CannotEvaluate
 from contracts.times import SystemClock, rfc3339
-from symphony.stack.layout import Layout, write_json
+from symphony.stack.layout import Layout, started, write_json
 from symphony.stack.postgres import Cluster
 
 RESTARTS_MAX = 50
@@ -149,7 +149,7 @@ class Supervisor:
     def write(self) -> None:
         """Say what runs in ``run.json``."""
         write_json(self.layout.run_file, {
-            "pid": os.getpid(), "ready": self.ready, "at": rfc3339(SystemClock().now()),
+            "pid": os.getpid(), "started": started(os.getpid()), "ready": self.ready, "at": rfc3339(SystemClock().now()),
             "processes": {p.name: p.handle.pid for p in self.processes.values() if p.handle is not None},
         })  # fmt: skip
 

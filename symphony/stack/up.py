@@ -17,6 +17,7 @@ from contracts.errors import CannotEvaluate, SymphonyError
 from contracts.times import SystemClock
 from symphony.stack import prepare
 from symphony.stack.environment import load_template, manifests_in, template_of
+from symphony.stack.exclusive import demand_ports, only
 from symphony.stack.gate import check_stack
 from symphony.stack.layout import Layout, write_json
 from symphony.stack.release_one import release_one
@@ -39,8 +40,19 @@ def run(
 ) -> None:
     """Foreground: everything up, then look after it. ``started`` is called once it is ready."""
     layout = Layout.create(folder)
-    if layout.running():
-        raise CannotEvaluate("CONFIGURATION", f"{folder} runs already", next_step=f"symphony down --dir {folder}")
+    with only(layout):
+        _run(layout, manifests=manifests, schemas=schemas, say=say, failpoints=failpoints, started=started)
+
+
+def _run(
+    layout: Layout,
+    *,
+    manifests: Path | None,
+    schemas: Path | None,
+    say: Say,
+    failpoints: Path | None,
+    started: Callable[[Layout], None] | None,
+) -> None:
     cluster = prepare.database(layout)
     supervisor = Supervisor(layout, cluster)
 
@@ -51,6 +63,8 @@ def run(
         signal.signal(number, stop)
     try:
         begun = time.monotonic()
+        supervisor.write()
+        demand_ports(layout)
         cluster.start()
         applied = prepare.databases(layout, cluster)
         say(f"PostgreSQL runs, {len(applied)} migrations applied to three databases ({time.monotonic() - begun:.1f} s)")
@@ -112,23 +126,35 @@ def _bring_up(
 
 
 def detached(folder: Path, arguments: list[str], say: Say) -> None:
-    """Start ``symphony up`` in the background and wait until it is ready."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    log = folder / "up.log"
-    with log.open("wb") as out:
+    """Start ``symphony up`` in the background and wait until it is ready; whoever interrupts the wait ends it."""
+    with only(Layout.create(folder)):  # or the log of one that comes up would be written over
+        log = folder / "up.log"
+        out = log.open("wb")
+    with out:
         process = subprocess.Popen(
             [sys.executable, "-m", "symphony", "up", "--dir", str(folder), *arguments], stdout=out, stderr=out,
             stdin=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
+    try:
+        _follow(process, folder, log, say)
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise
+
+
+def _follow(process: subprocess.Popen[bytes], folder: Path, log: Path, say: Say) -> None:
     seen = 0
     while True:
+        ended = process.poll() is not None
         lines = log.read_text().splitlines()
         for line in lines[seen:]:
             say(line)
         seen = len(lines)
-        if process.poll() is not None:
+        if ended:
+            said = [line.removeprefix("symphony: ") for line in lines if line.startswith("symphony: ")] or lines[-1:]
             raise CannotEvaluate(
-                "CONFIGURATION", f"it did not come up: {lines[-1] if lines else 'no output'}", next_step=f"read {log}"
+                "CONFIGURATION", f"it did not come up: {said[-1] if said else 'no output'}", next_step=f"read {log}"
             )
         if is_ready(folder, process.pid):
             return
