@@ -10,7 +10,6 @@ Where a part is missing the test is skipped; with ``SYMPHONY_CI=1`` that is a fa
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,12 +59,3 @@ def postgres() -> Iterator[TestPostgres]:
     """One embedded cluster for the session; gone afterwards, also when the session is killed."""
     with TestPostgres(ROOT / "migrations") as running:
         yield running
-
-
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test's id is the same in every worker, also where a random id is one of its parameters."""
-    for item in items:
-        item._nodeid = _UUID.sub("a-uuid", item.nodeid)
