@@ -11,6 +11,12 @@ BEGIN
 END
 $$;
 
+-- A moment as every face of the system writes it: UTC, six digits (design section 8), whatever the session's settings are.
+CREATE FUNCTION symphony.rfc3339(p_at timestamptz) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, symphony, pg_temp AS $$
+    SELECT to_char(p_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+$$;
+
 -- Locks the stream's row, checks the epoch, and gives out p_count numbers that begin with p_first_seq.
 CREATE FUNCTION symphony.take_numbers(p_stream text, p_epoch bigint, p_first_seq bigint, p_count integer) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, symphony, pg_temp AS $$
@@ -92,7 +98,8 @@ BEGIN
                 'attestation_id', i.attestation_id, 'tx_index', i.tx_index, 'decision', i.decision, 'reason_code', i.reason_code,
                 'detail', i.detail, 'digest', i.request_body_sha256, 'refs', i.refs, 'message_type', i.message_type,
                 'message_id', i.message_id, 'policy_version', i.policy_version, 'policy_checksum', i.policy_checksum,
-                'created_at', i.created_at) ORDER BY m.n, i.tx_index), '[]')
+                'received_at', (SELECT symphony.rfc3339(a.received_at_utc) FROM symphony.ingress_attestations AS a
+                    WHERE a.attestation_id = i.attestation_id)) ORDER BY m.n, i.tx_index), '[]')
             FROM jsonb_to_recordset(p_messages) AS m(n int, participant text, key text)
             JOIN symphony.payment_instructions AS i ON i.participant_id = m.participant AND i.idempotency_key = m.key),
         'duplicates', (SELECT coalesce(jsonb_agg(jsonb_build_object('n', m.n, 'i', m.i, 'instruction_id', d.instruction_id,

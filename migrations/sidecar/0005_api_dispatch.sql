@@ -238,11 +238,13 @@ DECLARE
 BEGIN
     PERFORM symphony.require_role('symphony_ingest');
     SELECT jsonb_build_object('instruction_id', s.instruction_id, 'state', s.state, 'reason_code', coalesce(s.reason_code, s.terminal_reason),
-        'rail_reference', s.rail_reference, 'received_at', s.created_at, 'finished_at', s.finished_at, 'attestation_id', i.attestation_id,
+        'rail_reference', s.rail_reference, 'received_at', symphony.rfc3339(a.received_at_utc),
+        'finished_at', symphony.rfc3339(s.finished_at), 'attestation_id', i.attestation_id,
         'policy_version', i.policy_version, 'policy_checksum', i.policy_checksum, 'sequence_id', i.sequence_id, 'tx_index', i.tx_index,
-        'state_version', 1 + (SELECT count(*) FROM symphony.payment_outbox_attempts AS a WHERE a.outbox_id = s.instruction_id))
+        'state_version', 1 + (SELECT count(*) FROM symphony.payment_outbox_attempts AS x WHERE x.outbox_id = s.instruction_id))
     INTO answer
     FROM symphony.instruction_states AS s JOIN symphony.payment_instructions AS i USING (instruction_id)
+    JOIN symphony.ingress_attestations AS a ON a.attestation_id = i.attestation_id
     WHERE s.instruction_id = p_instruction_id AND i.participant_id = p_participant_id;
     RETURN answer;
 END

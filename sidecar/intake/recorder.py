@@ -176,7 +176,7 @@ def _answer(
     if judged.reject_code is None and judged.existing:
         first = judged.existing[0]
         answer.repeated = True
-        answer.attestation_id, answer.received_at = first["attestation_id"], first["created_at"]
+        answer.attestation_id, answer.received_at = first["attestation_id"], first["received_at"]
         answer.release_number, answer.policy_checksum = first["policy_version"], first["policy_checksum"]
         answer.message_type, answer.message_id = first["message_type"], first["message_id"]
         answer.entries = [_entry(row, orjson.loads(row["refs"])) for row in judged.existing]
