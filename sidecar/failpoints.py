@@ -1,4 +1,4 @@
-"""Places where a test may stop this process to kill it there (development only; ``tests/crash``).
+"""Places where a test may stop this process to kill it there (development only; ``tests/e2e``).
 
 With a folder configured, a process that reaches a point whose file exists renames the file to ``<name>.hit`` and stops
 itself with SIGSTOP: nothing in it runs on, so what is on disk and on the wire is exactly the state of that point.

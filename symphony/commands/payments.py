@@ -14,6 +14,8 @@ from rails.iso20022.samples import freshen
 from symphony.commands.common import dir_option, output_option, say, show_json
 from symphony.stack.layout import Layout
 
+KEY_MAX = 64
+
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
@@ -44,15 +46,23 @@ def submit(
     """
     from symphony.participant import Participant, participant_for
 
+    if key is not None and not (key.isascii() and key.isprintable() and 1 <= len(key) <= KEY_MAX and " " not in key):
+        raise click.BadParameter(f"1 to {KEY_MAX} printable ASCII characters without spaces", param_hint="--idempotency-key")
     layout = Layout.open(folder)
     sender = Participant(layout, participant or participant_for(layout, file))
     chosen = key or str(uuid.uuid4())
+    click.echo(f"idempotency key {chosen}", err=True)
+    ended: list[dict[str, Any]] = []
+    unknown: CannotEvaluate | None = None
     try:
         raw = file.read_bytes()
         if fresh:
             raw = freshen(raw, SystemClock().now(), mark=f"-{chosen[:8]}")
         reply = sender.submit(raw, key=chosen)
-        ended = [sender.wait(identifier) for identifier in reply.accepted] if wait else []
+        try:
+            ended += [sender.wait(identifier) for identifier in reply.accepted] if wait else []
+        except CannotEvaluate as error:
+            unknown = error
     finally:
         sender.close()
     if output == "json":
@@ -63,6 +73,8 @@ def submit(
         })  # fmt: skip
     else:
         _show(reply.body, sender.name, chosen, ended)
+    if unknown is not None:
+        raise unknown
     context.exit(_exit_code(reply.status, reply.body, ended))
 
 
@@ -87,7 +99,7 @@ def _show(body: Any, participant: str, key: str, ended: list[dict[str, Any]]) ->
 
 
 def _exit_code(status: int, body: Any, ended: list[dict[str, Any]]) -> int:
-    if status >= 500:
+    if status >= 500 or status == 429:
         return 3
     if not isinstance(body, list) or any(entry["state"] == "REFUSED" for entry in body):
         return 1

@@ -8,6 +8,7 @@ import click
 
 from symphony.commands.common import dir_option, output_option, say, show_json
 from symphony.stack import up as stack_up
+from symphony.stack.layout import Layout
 
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
@@ -26,13 +27,13 @@ def up(folder: Path, manifests: Path | None, schemas: Path | None, failpoints: P
     """Bring a whole stack up: PostgreSQL, control plane, ledger, adapter and sidecar, with release 1 active.
 
     The first start makes keys, certificates and databases in DIR; a later one takes seconds and keeps everything.
-    Runs in
-    the foreground until Ctrl-C. Several stacks may run side by side, each in its own folder.
+    Runs in the foreground until Ctrl-C. Several stacks may run side by side, each in its own folder.
     """
     if not detach:
         stack_up.run(folder, manifests=manifests, schemas=schemas, say=say, failpoints=failpoints)
         return
     if stack_up.is_ready(folder):
+        stack_up.demand_same(Layout.open(folder), manifests)
         say(f"{folder} runs already")
         return
     more = [

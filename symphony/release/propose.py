@@ -32,6 +32,7 @@ from symphony.release.ceremony import build_key_id
 from symphony.release.client import ControlPlane, Officer
 
 ROLE_LIFETIME = {"sandbox": timedelta(days=90), "staging": timedelta(days=30), "production": timedelta(days=30)}
+REASON_MAX, TICKET_MAX = 500, 64
 ACTIVATE_WITHIN = timedelta(days=7)
 
 
@@ -98,6 +99,8 @@ def draft(
     not_before: datetime | None = None,
 ) -> Draft:
     """The role file and the signed proposal of release ``number``."""
+    if not 1 <= len(reason.strip()) <= REASON_MAX or len(change_ticket) > TICKET_MAX:
+        raise Refused("REQUEST_INVALID", f"a reason has 1 to {REASON_MAX} characters, a ticket at most {TICKET_MAX}")
     start = not_before or now
     proposal = {
         "schema": PROPOSAL_SCHEMA,

@@ -12,7 +12,7 @@ import psycopg
 from contracts.errors import CannotEvaluate
 from symphony.stack import prepare
 from symphony.stack.layout import ENVIRONMENT, Layout
-from symphony.stack.reading import READERS, named, reader
+from symphony.stack.reading import named, reader
 from symphony.stack.up import answers
 
 _PROBES = {"controlplane": "/health/ready", "ledger": "/health/ready", "acceptor": "/health/ready"}
@@ -57,7 +57,6 @@ def examine(folder: Path) -> dict[str, Any]:
         "ok": all(part["ok"] for part in parts), "parts": parts, "facts": _facts(sidecar), "environment": ENVIRONMENT,
         "addresses": {name: layout.url(name) for name in layout.ports} | {"sockets": str(layout.sockets)},
         "processes": processes, "sidecar": sidecar,
-        "databases": {kind: prepare.database_url(layout, cluster, kind, login) for kind, (login, _) in READERS.items()},
     }  # fmt: skip
 
 

@@ -77,7 +77,7 @@ class Layout:
     def officer(self, name: str) -> Path:
         """An officer's folder. Raises ``CannotEvaluate CONFIGURATION`` for a stranger."""
         path = self.folder / "officers" / name
-        if not path.is_dir():
+        if Path(name).name != name or not path.is_dir():
             known = ", ".join(sorted(p.name for p in (self.folder / "officers").glob("*")))
             raise CannotEvaluate("CONFIGURATION", f"no officer {name} here", next_step=f"one of: {known}")
         return path
@@ -85,7 +85,7 @@ class Layout:
     def participant(self, name: str) -> Path:
         """A participant's folder. Raises ``CannotEvaluate CONFIGURATION`` for a stranger."""
         path = self.folder / "participants" / name
-        if not path.is_dir():
+        if Path(name).name != name or not path.is_dir():
             known = ", ".join(sorted(p.name for p in (self.folder / "participants").glob("*")))
             raise CannotEvaluate("CONFIGURATION", f"no participant {name} here", next_step=f"one of: {known}")
         return path
@@ -109,7 +109,8 @@ class Layout:
         """``run.json`` of a supervisor that is alive, else ``None``."""
         try:
             document = json.loads(self.run_file.read_text())
-            if document["started"] != started(int(document["pid"])):
+            pid = int(document["pid"])
+            if pid <= 1 or document["started"] != started(pid):
                 return None
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -94,10 +94,26 @@ def _kept_template(layout: Layout, manifests: Path | None) -> dict[str, Any]:
     """The stack's own template and manifests, copied at the first start, for officers to edit afterwards."""
     kept = layout.folder / "environment.template.json"
     if not kept.exists():
-        write_json(kept, load_template(template_of(manifests)))
-        for name, document in manifests_in(manifests).items():
+        template, found = load_template(template_of(manifests)), manifests_in(manifests)  # both whole, before a byte is kept
+        for name, document in found.items():
             write_json(layout.part("manifests") / f"{name}.json", document)
+        write_json(kept, template)
+    demand_same(layout, manifests)
     return load_template(kept)
+
+
+def demand_same(layout: Layout, manifests: Path | None) -> None:
+    """Raise ``CannotEvaluate CONFIGURATION`` when a stack that has its manifests is asked to run others: that is a release."""
+    kept = layout.folder / "environment.template.json"
+    if manifests is None or not kept.exists():
+        return
+    same = load_template(template_of(manifests)) == load_template(kept)
+    if not same or manifests_in(manifests) != manifests_in(layout.folder / "manifests"):
+        raise CannotEvaluate(
+            "CONFIGURATION",
+            f"{layout.folder} has manifests of its own, other than {manifests}",
+            next_step="choose a fresh --dir, or: symphony release propose --manifests … --environment-data …",
+        )
 
 
 def _bring_up(
