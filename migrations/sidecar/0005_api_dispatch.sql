@@ -2,8 +2,10 @@
 
 -- Due rows, set-based, skipping locked ones; delete, lease. No lock is held when the caller talks to a rail (OUT-16).
 -- p_value_max bounds the money of one batch: rows are taken in order while their sum stays within it, one at least.
+-- p_in_flight says how many payments of whom the worker has under way; with them nobody has more than p_participant_max (BAT-05).
 CREATE FUNCTION symphony.claim_outbox_batch(
-    p_stream text, p_epoch bigint, p_worker text, p_limit integer, p_participant_max integer, p_value_max bigint, p_lease_ms integer)
+    p_stream text, p_epoch bigint, p_worker text, p_limit integer, p_participant_max integer, p_value_max bigint, p_lease_ms integer,
+    p_in_flight jsonb DEFAULT '{}')
 RETURNS TABLE (outbox_id uuid, participant_id text, sequence_id bigint, idempotency_key text, rail_type text, payload text,
     attempt_no integer, parent_attestation_id uuid, attestation_leaf_hash bytea, policy_version bigint, lease_token uuid,
     claimed_at timestamptz, waited_us bigint)
@@ -22,6 +24,7 @@ BEGIN
         WHERE o.next_attempt_at <= clock_timestamp()
           AND NOT EXISTS (SELECT 1 FROM symphony.payment_terminals AS t WHERE t.outbox_id = o.outbox_id)  -- OUT-09
           AND NOT EXISTS (SELECT 1 FROM symphony.parked AS k WHERE k.outbox_id = o.outbox_id)
+          AND coalesce((p_in_flight ->> o.participant_id)::integer, 0) < p_participant_max
         ORDER BY o.next_attempt_at, o.created_at
         LIMIT p_limit
         FOR UPDATE OF o SKIP LOCKED
@@ -31,7 +34,8 @@ BEGIN
         FROM due AS d WINDOW w AS (ORDER BY d.next_attempt_at, d.created_at, d.outbox_id)
     ), taken AS (
         DELETE FROM symphony.payment_outbox_pending AS o USING bounded AS b
-        WHERE o.outbox_id = b.outbox_id AND (b.total <= p_value_max OR b.n = 1) AND b.of_participant <= p_participant_max
+        WHERE o.outbox_id = b.outbox_id AND (b.total <= p_value_max OR b.n = 1)
+            AND b.of_participant + coalesce((p_in_flight ->> o.participant_id)::integer, 0) <= p_participant_max
         RETURNING o.*
     ), leased AS (
         INSERT INTO symphony.outbox_leases AS l (outbox_id, claimed_by, lease_token, epoch, attempt_no, attempt_count, claimed_at, expires_at)

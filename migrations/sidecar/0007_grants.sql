@@ -15,7 +15,7 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON FUNCTION
     symphony.begin_epoch(text),
     symphony.current_numbers(text),
-    symphony.claim_outbox_batch(text, bigint, text, integer, integer, bigint, integer),
+    symphony.claim_outbox_batch(text, bigint, text, integer, integer, bigint, integer, jsonb),
     symphony.record_dispatching(text, bigint, bigint, jsonb, bytea[]),
     symphony.complete_outbox_attempts(text, bigint, bigint, jsonb, bytea[]),
     symphony.complete_outbox_attempt(text, bigint, bigint, jsonb, bytea),

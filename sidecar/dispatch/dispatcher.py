@@ -5,7 +5,8 @@ Rules:
 * OUT-06, OUT-07: one transaction claims, leases and writes the DISPATCHING attempts; it is committed before a byte
   leaves, and no lock is held over the network (OUT-16);
 * a payment that was decided under an older release is decided again before its permit; a deny is VOIDED;
-* BAT-05: what is in flight is bounded by the manifest; the claim takes only what there is room for;
+* BAT-05: what is in flight, of all and of each participant, is bounded by the manifest; the claim takes only what there
+  is room for, and nobody's backlog stands in another's way;
 * OUT-11: what is in doubt is written by nobody but recovery; the lease stays and recovery is told at once;
 * BAT-02: a batch older than the manifest's ``age_ms_max`` since its claim is not sent.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -51,6 +53,7 @@ class Dispatcher:
     ) -> None:  # fmt: skip
         self.in_doubt: set[str] = set()
         self.in_flight = 0
+        self._of_participant: Counter[str] = Counter()
         self.wake = wake or asyncio.Event()
         self._store = store
         self._adapter = adapter
@@ -66,6 +69,7 @@ class Dispatcher:
     async def run(self) -> None:
         """Work until ``stop``; ``Fenced`` comes out of here and ends the process."""
         while not self._stopping:
+            self.wake.clear()  # before looking: what comes meanwhile is looked for again
             active = self._active()
             room = 0 if active is None else _bound(active) - self.in_flight
             claimed = await self._claim_some(active, room) if active is not None and room > 0 else 0
@@ -84,7 +88,6 @@ class Dispatcher:
                     await asyncio.wait(self._tasks)
 
     async def _sleep(self) -> None:
-        self.wake.clear()
         try:
             async with asyncio.timeout(POLL_S):
                 await self.wake.wait()
@@ -110,6 +113,7 @@ class Dispatcher:
 
     def _start(self, work: list[Work], active: ActiveRelease) -> None:
         self.in_flight += len(work)
+        self._of_participant.update(one.participant_id for one in work)
         task = asyncio.create_task(self._dispatch(work, active))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -125,6 +129,7 @@ class Dispatcher:
             rows = await transaction.rows(
                 "claim_outbox_batch", self._store.stream, self._store.epoch, self._worker, limit,
                 settings["in_flight"]["participant_max"], settings["batch_money"]["value_minor_max"], settings["lease_ms"],
+                orjson.dumps(self._of_participant).decode(),
             )  # fmt: skip
             work = [_work(row) for row in rows]
             voided = await self._decide_again(transaction, work, active)
@@ -179,6 +184,7 @@ class Dispatcher:
             self.in_doubt.update(one.outbox_id for one in work)
         finally:
             self.in_flight -= len(work)
+            self._of_participant -= Counter(one.participant_id for one in work)  # who has nothing under way drops out
             self.wake.set()
 
     async def _send(self, work: list[Work], active: ActiveRelease) -> list[SubmitResult]:

@@ -13,7 +13,7 @@ SELECT symphony.judge_batch(%s, %s, %s, %s::jsonb, %s::jsonb)
 SELECT symphony.record_batch(%s, %s, %s, %s::date, %s::jsonb, %b::bytea[], %s::jsonb, %b::bytea[], %b::bytea[], %b::bytea[])
 
 -- name: claim_outbox_batch
-SELECT * FROM symphony.claim_outbox_batch(%s, %s, %s, %s, %s, %s, %s)
+SELECT * FROM symphony.claim_outbox_batch(%s, %s, %s, %s, %s, %s, %s, %s::jsonb)
 
 -- name: record_dispatching
 SELECT symphony.record_dispatching(%s, %s, %s, %s::jsonb, %b::bytea[])
