@@ -112,6 +112,12 @@ class Stack:
             assert not any(password in fresh for password in passwords), f"{path.name} holds a password"
 
 
+def attestation(stack: Stack, reply: Reply) -> dict[str, Any]:
+    """The attestation row that a refusal names."""
+    identifier = reply.body["attestation_id"] if isinstance(reply.body, dict) else reply.body[0]["attestation_id"]
+    return stack.row("sidecar", "SELECT * FROM symphony.ingress_attestations WHERE attestation_id = %s", identifier)
+
+
 def symphony(*arguments: str, timeout_s: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command line, as a user runs it."""
     command = [sys.executable, "-m", "symphony", *arguments]

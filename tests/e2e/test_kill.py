@@ -154,6 +154,7 @@ def kill_at(stack: Stack, load: Load, station: str) -> None:
 
 
 @pytest.mark.story
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("station", STATIONS)
 def test_each_accepted_payment_is_posted_exactly_once_whatever_station_is_killed(crash_stack: Stack, station: str) -> None:
     times = []

@@ -6,16 +6,17 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from symphony.stack import prepare
 from symphony.stack.layout import SIDECAR
-from tests.e2e.support import Stack, left_behind, message, symphony, until
+from tests.e2e.support import Stack, left_behind, symphony, until
 from tests.e2e.test_kill import Load
 
+NewStack = Callable[..., Stack]
 PROCESSES = ("acceptor", "writer", "adapter", "ledger", "shipper", "controlplane", "postgres")
 BACKLOG = "SELECT sum(symphony.evidence_backlog(stream))::bigint AS n FROM symphony.writer_epochs"
 RECORDED = "SELECT max(stream_seq) AS high FROM symphony.evidence_records"
@@ -67,6 +68,20 @@ def test_sigkill_under_load(crash_stack: Stack, name: str) -> None:
     until(lambda: shipped(crash_stack), timeout_s=30, what="shipping")
 
 
+@pytest.mark.parametrize("name", PROCESSES[:-1])
+def test_sigterm_under_load_ends_clean(crash_stack: Stack, name: str) -> None:
+    """As an upgrade does: what is in hand is finished or given up in order, and the log holds no fault."""
+    with Load(crash_stack) as load:
+        sent = load.send(40)
+        until(lambda: load.accepted, what="the first acceptance")
+        pid = pid_of(crash_stack, name)
+        os.kill(pid, signal.SIGTERM)
+        for future in sent:
+            future.result()
+        load.count()
+    until(lambda: pid_of(crash_stack, name) != pid, what="the restart")
+
+
 def test_postgres_killed_outright_under_load(crash_stack: Stack) -> None:
     with Load(crash_stack) as load:
         sent = load.send(30)
@@ -103,12 +118,19 @@ def test_payments_go_on_without_the_control_plane_and_evidence_ships_later(crash
         load.count()
 
 
-def test_a_supervisor_that_is_killed_takes_everything_along_and_the_stack_comes_back(new_stack) -> None:
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("how", ["down", "SIGKILL of the supervisor"])
+def test_a_stack_that_goes_down_under_load_comes_back_and_has_lost_nothing(new_stack: NewStack, how: str) -> None:
     stack = new_stack("lost")
     with Load(stack) as load:
         sent = load.send(20)
-        time.sleep(0.2)
-        os.kill(stack.layout.running()["pid"], signal.SIGKILL)
+        until(lambda: load.accepted, what="the first acceptance")
+        running = stack.layout.running()
+        assert running is not None
+        if how == "down":
+            stack.symphony("down")
+        else:
+            os.kill(running["pid"], signal.SIGKILL)
         home = prepare.database(stack.layout).home.data
         until(lambda: not left_behind(stack.folder, home), timeout_s=15, what="the end of every process")
         assert stack.json("doctor", code=1)["ok"] is False
@@ -173,5 +195,3 @@ def test_a_second_writer_fences_the_first(crash_stack: Stack) -> None:
     assert second.returncode == 4
     assert crash_stack.row("sidecar", "SELECT max(epoch) AS n FROM symphony.writer_epochs")["n"] >= before + 2
 
-
-__all__ = ["message"]

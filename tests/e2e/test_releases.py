@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,11 +63,31 @@ def test_a_lower_cap_is_proposed_approved_by_two_others_and_promoted(release_sta
     own = stack.symphony("release", "approve", "2", "--as", "bruno", code=None)
     assert own.returncode != 0, "the proposer's own approval does not count"
     assert "APPROVED" in stack.symphony("release", "approve", "2", "--as", "chanda").stdout
+    held = held_back(stack)
     assert "release 2 is ACTIVE" in stack.symphony("release", "promote", "2", "--as", "bruno").stdout
+    until(lambda: fleet(stack)["reference-rail"]["active_number"] == 2, timeout_s=PROOF_S_MAX, what="release 2 in the sidecar")
+    os.kill(stack.pid("ledger"), signal.SIGKILL)  # what it had not read is lost with it
     until(lambda: active_everywhere(stack, 2), timeout_s=PROOF_S_MAX, what="release 2")
     reply = stack.submit(message("2000.00"))
     assert (reply.status, reply.code, reply.body[0]["policy_version"]) == (422, "CAP_PAYMENT_VALUE", 2)
     assert stack.submit(message("1000.00")).status == 202
+    assert_voided(stack, held)
+
+
+def held_back(stack: Stack) -> list[str]:
+    """Payments accepted under release 1 while the ledger hangs, so that none of them is posted."""
+    os.kill(stack.pid("ledger"), signal.SIGSTOP)
+    return [stack.submit(message("2000.00")).accepted[0] for _ in range(3)]
+
+
+def assert_voided(stack: Stack, held: list[str]) -> None:
+    """What an older release allowed is decided again before its permit; a deny is VOIDED and posted never."""
+    until(lambda: stack.json("reconcile", code=None)["counts"]["voided"] == len(held), timeout_s=40, what="voiding")
+    for one in held:
+        state = stack.participant().wait(one)
+        assert (state["state"], state["reason_code"]) == ("FAILED", "POLICY_VOIDED")
+        assert stack.rows("ledger", "SELECT 1 FROM ledger.postings WHERE instruction_id = %s AND purpose = 'post'", one) == []
+    assert stack.json("reconcile")["ok"]
 
 
 def test_it_is_rolled_back_as_release_3(release_stack: Stack) -> None:
@@ -137,9 +159,6 @@ def test_a_release_forged_with_database_and_online_keys_is_refused_and_reported(
 
 
 def test_a_restart_on_a_hostile_control_plane_stays_on_what_is_held(release_stack: Stack) -> None:
-    import os
-    import signal
-
     before = release_stack.pid("writer")
     os.kill(before, signal.SIGKILL)
     until(lambda: release_stack.pid("writer") != before, what="the restart")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import uuid
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from lxml import etree
 
 from contracts.times import parse_rfc3339
-from rails.iso20022.samples import freshen
+from rails.iso20022.samples import Payment, freshen
 from symphony.participant import Participant, participant_for
 from symphony.stack import prepare
 from tests.e2e.support import ROOT, Stack, message, symphony, until
@@ -149,6 +150,18 @@ def test_a_message_with_some_refused_is_taken_in_part(stack: Stack) -> None:
     assert [(row["tx_index"], row["reason_code"]) for row in rows] == [
         (entry["tx_index"], entry["reason_code"]) for entry in reply.body
     ]
+
+
+def test_a_hundred_payments_in_one_message(stack: Stack) -> None:
+    """One instruction each, in one commit; one more than the manifest permits is refused as a whole."""
+    payments = tuple(
+        Payment(amount="2.00", tx_id=f"T{n}", instruction_id=f"I{n}", end_to_end_id=f"E{n}", uetr=str(uuid.uuid4())) for n in range(101)
+    )
+    reply = stack.submit(message(payments=payments[:100]))
+    assert (reply.status, len(reply.accepted)) == (202, 100)
+    assert [entry["tx_index"] for entry in reply.body] == list(range(100))
+    assert {stack.participant().wait(one)["state"] for one in reply.accepted} == {"SUCCEEDED"}
+    assert stack.submit(message(payments=payments)).code == "TOO_MANY_TRANSACTIONS"
 
 
 def test_the_state_is_shown_to_its_own_participant_only(stack: Stack) -> None:
