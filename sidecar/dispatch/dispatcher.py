@@ -4,7 +4,7 @@ Rules:
 
 * OUT-06, OUT-07: one transaction claims, leases and writes the DISPATCHING attempts; it is committed before a byte
   leaves, and no lock is held over the network (OUT-16);
-* a payment that was decided under an older release is decided again before its permit; a deny is VOIDED;
+* a payment that was decided under an older release is decided again before its permit (``again``);
 * BAT-05: what is in flight, of all and of each participant, is bounded by the manifest; the claim takes only what there
   is room for, and nobody's backlog stands in another's way;
 * OUT-11: what is in doubt is written by nobody but recovery; the lease stays and recovery is told at once;
@@ -28,12 +28,11 @@ from contracts.permit import TREE_SIZE_MAX
 from contracts.times import Clock, rfc3339
 from rails.sdk import AdapterClient, Outcome, SubmitItem, SubmitResult
 from sidecar.active import ActiveRelease
+from sidecar.dispatch.again import decided_again
 from sidecar.dispatch.outcomes import Retry, Written, of_submit
 from sidecar.dispatch.work import PermitMaker, Work, attempt_rows
 from sidecar.failpoints import failpoint
 from sidecar.intake.rows import Frame
-from sidecar.policy.engine import decide
-from sidecar.policy.obligations import refusal
 from sidecar.store import Fenced, LeaseLost, StoreConflict, WriterStore
 from sidecar.store.store import EXECUTOR, Transaction
 
@@ -132,12 +131,13 @@ class Dispatcher:
                 orjson.dumps(self._of_participant).decode(),
             )  # fmt: skip
             work = [_work(row) for row in rows]
-            voided = await self._decide_again(transaction, work, active)
-            to_send = [one for one in work if one.outbox_id not in voided]
+            held = await self._decide_again(transaction, work, active)
+            to_send = [one for one in work if one.outbox_id not in held]
             await self._write_dispatching(transaction, to_send, active)
-            if voided:
-                refused = [(one, Written("VOIDED", "policy", voided[one.outbox_id])) for one in work if one.outbox_id in voided]
-                await self.write_outcomes(transaction, refused, active)
+            if held:
+                await self.write_outcomes(
+                    transaction, [(one, held[one.outbox_id]) for one in work if one.outbox_id in held], active
+                )
         return len(work), to_send
 
     async def _write_dispatching(self, transaction: Transaction, work: list[Work], active: ActiveRelease) -> None:
@@ -149,26 +149,13 @@ class Dispatcher:
         )  # fmt: skip
         await transaction.numbered("record_dispatching", orjson.dumps(made.rows).decode(), evidence=made.evidence)
 
-    async def _decide_again(self, transaction: Transaction, work: list[Work], active: ActiveRelease) -> dict[str, str]:
-        """Reason codes by payment of what the active release denies; only what an older one decided is asked."""
+    async def _decide_again(self, transaction: Transaction, work: list[Work], active: ActiveRelease) -> dict[str, Written]:
+        """What is written, by payment, of those that may not be sent now; only what an older release decided is asked."""
         old = [one for one in work if one.policy_version != active.release.number]
         if not old:
             return {}
         inputs = {str(key): value for key, value in await transaction.rows("decision_input", [one.outbox_id for one in old])}
-        now = rfc3339(self._clock.now())
-        voided, items, asked = {}, [], []
-        for one in old:
-            document = _frozen(inputs.get(one.outbox_id))
-            if document is None:
-                voided[one.outbox_id] = "POLICY_VOIDED"
-                continue
-            items.append({**document, "release_number": active.release.number, "decision_time": now})
-            asked.append(one)
-        deadline_ms = active.settings["intake"]["decision_timeout_ms"]
-        for one, item, decision in zip(asked, items, decide(active.engine, items, deadline_ms=deadline_ms), strict=True):
-            if refusal(decision) or active.governed.refusal(one.participant_id, item["instruction"]):
-                voided[one.outbox_id] = "POLICY_VOIDED"
-        return voided
+        return decided_again(old, inputs, active, rfc3339(self._clock.now()))
 
     async def _dispatch(self, work: list[Work], active: ActiveRelease) -> None:
         started = self._clock.now()
@@ -235,15 +222,6 @@ class Dispatcher:
             active.release.environment, self._service, self._store.stream, active.settings["rail"]["name"],
             active.release.number, active.release.policy_digest,
         )  # fmt: skip
-
-
-def _frozen(raw: bytes | None) -> dict[str, Any] | None:
-    """The frozen decision input; ``None`` when there is none that can be read, which is decided against."""
-    try:
-        document = orjson.loads(raw) if raw is not None else None
-    except orjson.JSONDecodeError:
-        return None
-    return document if isinstance(document, dict) and isinstance(document.get("instruction"), dict) else None
 
 
 def _bound(active: ActiveRelease) -> int:
