@@ -1,6 +1,6 @@
 """Take a stack down when whoever holds our standard input ends: a test session that is killed leaves nothing behind.
 
-``python -m tests.e2e.guard DIR [PID]``; PID: a ``symphony up`` that may not have written ``run.json`` yet.
+``python -m tests.e2e.guard DIR``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pathlib import Path
 from contracts.errors import SymphonyError
 from symphony.stack import prepare, up
 from symphony.stack.layout import Layout
+
+COMING_UP_S = 20
 
 
 def end(folder: Path) -> None:
@@ -40,10 +42,12 @@ def main() -> None:
     folder = Path(sys.argv[1])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    said = sys.stdin.buffer.read()
-    if not said:  # the session was killed, perhaps while the stack was coming up
-        time.sleep(1)
+    killed = not sys.stdin.buffer.read()
+    deadline = time.monotonic() + (COMING_UP_S if killed else 0)
     end(folder)
+    while time.monotonic() < deadline:  # a start that was under way may show only now
+        time.sleep(1)
+        end(folder)
 
 
 if __name__ == "__main__":
