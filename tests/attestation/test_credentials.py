@@ -104,7 +104,7 @@ def test_tokens_are_fresh_and_carry_what_was_asked():
     import jwt as pyjwt
 
     key = dev.new_key()
-    first, second = (dev.issue_token(key, "k", "i", "a", "s", "x5t", NOW, 60) for _ in range(2))
+    first, second = (dev.issue_token(key, "k", "i", "a", "s", "x5t", datetime.now(UTC), 60) for _ in range(2))
     claims = pyjwt.decode(first, key.public_key(), algorithms=["ES256"], audience="a")
     assert claims["exp"] - claims["iat"] == timedelta(minutes=1).total_seconds()
     assert claims["cnf"] == {"x5t#S256": "x5t"}
