@@ -115,7 +115,7 @@ def test_the_weight_of_a_message_is_no_less_than_its_bytes_on_the_wire() -> None
         handed(many[0]),
         handed(*many),
         handed(many[0], raw=b"x" * 100_000),
-        handed(group_refused_code="XML_MALFORMED"),
+        handed(group_refused_code="MESSAGE_MALFORMED"),
     ):
         packed = pack_frame({"id": 1, "params": msgspec.to_builtins(message, builtin_types=(bytes,))})
         assert bytes_of(message) >= len(packed) * 0.8 - 4096

@@ -1,0 +1,112 @@
+"""The invariants compiled into the sidecar: each is asked, and a release does not activate where one is broken (rule 15)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from contracts.errors import CannotEvaluate, NotTrusted
+from sidecar import invariants
+from tests.support.database import Database, TestPostgres
+
+BREAKS = {
+    "INV-006": ("GRANT CREATE ON SCHEMA public TO symphony_reader", "REVOKE CREATE ON SCHEMA public FROM symphony_reader"),
+    "INV-010": (
+        "GRANT DELETE ON symphony.parked TO symphony_executor",
+        "REVOKE DELETE ON symphony.parked FROM symphony_executor",
+    ),
+    "INV-014": (
+        "ALTER TABLE symphony.payment_outbox_attempts DISABLE TRIGGER trg_deny_outbox_attempts_mutation",
+        "ALTER TABLE symphony.payment_outbox_attempts ENABLE TRIGGER trg_deny_outbox_attempts_mutation",
+    ),
+    "INV-022": (
+        "ALTER TABLE symphony.payment_outbox_pending ALTER parent_attestation_id DROP NOT NULL",
+        "ALTER TABLE symphony.payment_outbox_pending ALTER parent_attestation_id SET NOT NULL",
+    ),
+    "I-OUTBOX-02": (
+        "ALTER TABLE symphony.payment_terminals DROP CONSTRAINT payment_terminals_pkey",
+        "ALTER TABLE symphony.payment_terminals ADD PRIMARY KEY (outbox_id)",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def database(postgres: TestPostgres) -> Iterator[Database]:
+    """One to break."""
+    made = postgres.new_database("sidecar")
+    yield made
+    postgres.drop(made)
+
+
+def run(database: Database, statement: str) -> None:
+    """As superuser."""
+    with psycopg.connect(database.admin, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+def test_all_hold_in_a_migrated_database(database: Database) -> None:
+    assert invariants.check(database.writer) == sorted(BREAKS)
+
+
+@pytest.mark.parametrize("invariant", sorted(BREAKS))
+def test_a_broken_one_is_named_and_holds_again_once_mended(database: Database, invariant: str) -> None:
+    """NEG-31 at the sidecar: as the writer's own login sees it."""
+    broken, mended = BREAKS[invariant]
+    run(database, broken)
+    try:
+        with pytest.raises(NotTrusted) as caught:
+            invariants.check(database.writer)
+    finally:
+        run(database, mended)
+    assert caught.value.code == "RELEASE_INVARIANT"
+    assert invariant in caught.value.detail
+    assert invariant in invariants.check(database.writer)
+
+
+def test_the_writers_own_login_is_looked_at_too(database: Database) -> None:
+    """INV-006, INV-010: a right of the login itself is a way around its roles."""
+    login = psycopg.conninfo.conninfo_to_dict(database.writer)["user"]
+    for right, invariant in (("CREATE ON SCHEMA symphony", "INV-006"), ("INSERT ON symphony.payment_terminals", "INV-010")):
+        run(database, f"GRANT {right} TO {login}")
+        try:
+            with pytest.raises(NotTrusted) as caught:
+                invariants.check(database.writer)
+        finally:
+            run(database, f"REVOKE {right} FROM {login}")
+        assert invariant in caught.value.detail
+
+
+def test_a_trigger_that_is_gone_from_a_partition_is_seen(database: Database) -> None:
+    """D11: a TRUNCATE on a partition passes its parent's trigger by."""
+    (partition,) = partitions(database)[:1]
+    run(database, f"DROP TRIGGER trg_partition_not_truncated ON symphony.{partition}")
+    try:
+        with pytest.raises(NotTrusted) as caught:
+            invariants.check(database.writer)
+    finally:
+        run(
+            database,
+            f"CREATE TRIGGER trg_partition_not_truncated BEFORE TRUNCATE ON symphony.{partition} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION symphony.deny_mutation()",
+        )
+    assert "INV-014" in caught.value.detail
+    assert invariants.check(database.writer)
+
+
+def partitions(database: Database) -> list[str]:
+    """Of the attempts."""
+    with psycopg.connect(database.admin) as connection:
+        rows = connection.execute(
+            "SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid"
+            " WHERE i.inhparent = 'symphony.payment_outbox_attempts'::regclass ORDER BY 1"
+        ).fetchall()
+    return [name for (name,) in rows]
+
+
+def test_a_database_that_cannot_be_asked_is_no_pass() -> None:
+    """EVD-07, NEG-32."""
+    with pytest.raises(CannotEvaluate) as caught:
+        invariants.check("postgresql://nobody@127.0.0.1:1/none")
+    assert caught.value.code == "RELEASE_INVARIANT"
