@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import click
 
-from symphony.commands.common import say, show_json
-from symphony.invariants import Report, Result, check, load_manifest
-
-FINDINGS_SHOWN_MAX = 10
+from contracts.errors import Refused
+from symphony.commands.common import output_option, say, show_json
+from symphony.invariants import Manifest, Report, Result, check, load_manifest, release_form
+from symphony.invariants.formats import FORMATS, lines_of, summary
 
 
 @click.group("invariants")
@@ -29,7 +31,7 @@ def command() -> None:
 )
 @click.option("--only", multiple=True, metavar="ID", help="Only this invariant; may be repeated.")
 @click.option("--severity", type=click.Choice(["P0", "P1"]), help="Only this severity.")
-@click.option("--with-tests", is_flag=True, help="Also run checks that are tests of this repository.")
+@click.option("--with-tests", is_flag=True, help="Also run checks that are tests or scripts of this repository.")
 @click.option(
     "--evidence",
     type=click.Path(path_type=Path, file_okay=False),
@@ -38,7 +40,7 @@ def command() -> None:
 @click.option(
     "--sign",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="A gate key: sign the result for the digests of a release folder's files.",
+    help="A gate key: sign the result of all checks for the digests of a release folder's files.",
 )
 @click.option(
     "--release",
@@ -48,12 +50,7 @@ def command() -> None:
 )
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="With --sign: where gate.json is written.")
 @click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json", "junit"]),
-    default="text",
-    show_default=True,
-    help="Output format.",
+    "-o", "--output", type=click.Choice(["text", *FORMATS]), default="text", show_default=True, help="Output format."
 )
 @click.pass_context
 def check_command(
@@ -65,76 +62,74 @@ def check_command(
     Exit 0 all hold, 1 one is violated, 3 one could not be evaluated, 4 nothing was tested.
     """
     from symphony.invariants import proofs
-    from symphony.stack.gate import fresh_urls, stack_urls
-    from symphony.stack.layout import Layout
 
     manifest = load_manifest()
-    for identifier in only:
-        manifest.get(identifier)
-    done = _shown if output == "text" else (lambda _result: None)
-
-    def run(urls: dict[str, str]) -> Report:
-        report = check(manifest, urls, only=frozenset(only), severity=severity, with_tests=with_tests, done=done)
-        if evidence is not None:
-            proofs.write(report, evidence, urls, environment="sandbox" if folder else "checkout")
-        return report
-
-    if folder is not None:
-        report = run(stack_urls(Layout.open(folder)))
-    else:
-        with fresh_urls() as urls:
-            report = run(dict(urls))
+    chosen = frozenset(manifest.get(identifier).id for identifier in only)
     if sign is not None:
+        _demand_whole(only, severity, release_folder, out)
+        _demand_same(manifest, release_folder)
+    done = _shown if output == "text" else (lambda _result: None)
+    with _databases(folder) as (urls, reference):
+        report = check(
+            manifest, urls, only=chosen, severity=severity, with_tests=with_tests, reference=reference, done=done
+        )
+        if evidence is not None and report.results:
+            proofs.write(report, evidence, urls, environment="sandbox" if folder else "checkout")
+    if sign is not None and release_folder is not None and out is not None:
         _sign(report, sign, release_folder, out)
-    _finish(report, output, len(manifest.invariants))
+    say(summary(report) if output == "text" else FORMATS[output](report))
     context.exit(report.exit_code)
 
 
-def _sign(report: Report, key: Path, folder: Path | None, out: Path | None) -> None:
+@contextmanager
+def _databases(folder: Path | None) -> Iterator[tuple[dict[str, str], dict[str, str] | None]]:
+    """What is checked, and what a stack's schemas are compared with."""
+    from symphony.stack.gate import fresh_urls, stack_urls
+    from symphony.stack.layout import Layout
+
+    live = None if folder is None else stack_urls(Layout.open(folder))
+    if sys.stderr.isatty():
+        click.echo("making fresh databases from the migrations …", err=True)
+    with fresh_urls() as urls:
+        yield (dict(urls), None) if live is None else (live, dict(urls))
+
+
+def _demand_whole(only: tuple[str, ...], severity: str | None, folder: Path | None, out: Path | None) -> None:
+    if only or severity:
+        raise click.UsageError("--sign vouches for the whole gate: leave --only and --severity out")
+    if folder is None or out is None:
+        raise click.UsageError("--sign needs --release FOLDER and --out FILE")
+
+
+def _demand_same(manifest: Manifest, folder: Path | None) -> None:
+    """A gate result speaks of the release's own invariants, so they are the ones that are checked."""
+    from contracts.canonical import canonical_bytes
+    from contracts.release.contents import GATED
+
+    assert folder is not None
+    missing = [name for name in GATED if not (folder / name).is_file()]
+    if missing:
+        raise click.UsageError(f"{folder} has no {', '.join(missing)}")
+    if (folder / "invariants.json").read_bytes() != canonical_bytes(release_form(manifest)):
+        raise Refused(
+            "RELEASE_INVARIANT",
+            f"{folder / 'invariants.json'} is not this checkout's manifest",
+            next_step="check out what the release was made from, or propose again",
+        )
+
+
+def _sign(report: Report, key: Path, folder: Path, out: Path) -> None:
     from contracts.keys import load_private_key
     from contracts.release.contents import GATED
     from symphony.release.gate import sign_gate
 
-    if folder is None or out is None:
-        raise click.UsageError("--sign needs --release FOLDER and --out FILE")
     files = {name: (folder / name).read_bytes() for name in GATED}
     out.write_bytes(sign_gate(load_private_key(key), files, passed=report.passed, failed=report.failed))
 
 
 def _shown(result: Result) -> None:
-    say(
-        f"{result.result:<5} {result.invariant.id:<14} {result.invariant.severity} {result.invariant.title} ({result.seen} seen)"
-    )
-    for line in result.detail[:FINDINGS_SHOWN_MAX]:
-        say(f"        {line}")
-    if len(result.detail) > FINDINGS_SHOWN_MAX:
-        say(f"        … and {len(result.detail) - FINDINGS_SHOWN_MAX} more (-o json shows all)")
-
-
-def _finish(report: Report, output: str, known: int) -> None:
-    if output == "json":
-        show_json([
-            {"id": r.invariant.id, "result": r.result, "severity": r.invariant.severity, "seen": r.seen, "detail": list(r.detail)}
-            for r in report.results
-        ])  # fmt: skip
-    elif output == "junit":
-        say(_junit(report))
-    else:
-        say(f"{len(report.passed)} of {len(report.results)} hold; {known} in the manifest, the rest on its roadmap")
-
-
-def _junit(report: Report) -> str:
-    failures = sum(r.result == "FAIL" for r in report.results)
-    errors = sum(r.result == "ERROR" for r in report.results)
-    suite = ET.Element(
-        "testsuite", name="invariants", tests=str(len(report.results)), failures=str(failures), errors=str(errors)
-    )
-    for result in report.results:
-        case = ET.SubElement(suite, "testcase", name=result.invariant.id, classname="invariants")
-        if result.result != "PASS":
-            tag = "failure" if result.result == "FAIL" else "error"
-            ET.SubElement(case, tag, message="; ".join(result.detail)[:500])
-    return ET.tostring(suite, encoding="unicode")
+    for line in lines_of(result):
+        say(line)
 
 
 @command.command()
@@ -144,26 +139,22 @@ def explain(identifier: str) -> None:
     one = load_manifest().get(identifier)
     say(f"{one.id} {' '.join(one.aliases)}\n  {one.title}\n  {one.status}, {one.severity}, pillar {one.pillar}")
     say(f"  owners {', '.join(one.owners)}, {one.sla_days} days\n  enforced by {', '.join(one.enforced_by) or '-'}")
-    say(f"  verified by {', '.join(one.verified_by) or 'nothing yet'}")
+    say(f"  verified by {', '.join(one.verified_by) or 'nothing yet'}\n  evidence {', '.join(one.evidence) or '-'}")
 
 
 @command.command("list")
-@click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Output format."
-)
+@output_option
 def list_command(output: str) -> None:
     """Every invariant of the manifest with its status."""
     manifest = load_manifest()
     if output == "json":
-        say(
-            json.dumps(
-                [
-                    {"id": one.id, "status": one.status, "severity": one.severity, "title": one.title}
-                    for one in manifest.invariants
-                ],
-                indent=1,
-            )
+        show_json(
+            [{name: entry[name] for name in ("id", "status", "severity", "title")} for entry in _entries(manifest)]
         )
         return
     for one in manifest.invariants:
         say(f"{one.id:<15} {one.status:<12} {one.severity} {one.title}")
+
+
+def _entries(manifest: Manifest) -> list[dict[str, str]]:
+    return list(json.loads(json.dumps(release_form(manifest)["invariants"])))

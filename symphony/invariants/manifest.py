@@ -1,4 +1,7 @@
-"""The manifest: YAML, safe loading only, duplicate keys refused, every field of the schema, every path real."""
+"""The manifest: YAML, safe loading only, duplicate keys refused, no field but the schema's, no id or alias twice.
+
+That the files, tests and checks it names exist is held by a test (an installed wheel has no checkout beside it).
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,7 @@ class Invariant:
     aliases: tuple[str, ...] = ()
     enforced_by: tuple[str, ...] = ()
     verified_by: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

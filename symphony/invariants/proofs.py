@@ -13,12 +13,12 @@ from typing import Any
 import psycopg
 from jsonschema import Draft202012Validator
 
-from contracts.canonical import sha256_hex
-from contracts.errors import CannotEvaluate, Refused
+from contracts.canonical import length_prefixed, sha256_hex
+from contracts.errors import Refused
 from contracts.times import SystemClock, rfc3339
 from symphony import places
+from symphony.invariants import drift
 from symphony.invariants.run import Report, Result
-from symphony.sql import text
 
 SCHEMA = "EVIDENCE_SCHEMA.json"
 
@@ -58,7 +58,10 @@ def _proof(result: Result, common: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **common, "schema": "symphony.invariant_proof/1", "invariant_id": result.invariant.id, "result": result.result,
         "severity": result.invariant.severity, "title": result.invariant.title,
-        "proof": {"verified_by": list(result.invariant.verified_by), "seen": result.seen, "findings": list(result.detail)},
+        "proof": {
+            "ran": list(result.ran), "not_run": [text for text in result.invariant.verified_by if text not in result.ran],
+            "seen": result.seen, "findings": list(result.detail),
+        },
         "details": f"{result.seen} things seen, {len(result.detail)} findings",
     }  # fmt: skip
 
@@ -67,18 +70,22 @@ def _anchors(urls: Mapping[str, str]) -> dict[str, Any]:
     """Commit, migrations, schemas with their grants, the gate's own scripts, the tools."""
     files = sorted(places.folder("migrations").glob("*/*.sql"))
     scripts = sorted([*Path(__file__).parent.glob("*.py"), *places.folder("invariants").rglob("*.sql")])
+    live = {kind: drift.live(url) for kind, url in urls.items()}
     return {
-        "commit_hash": _commit(), "migration_version": {kind: _applied(url) for kind, url in urls.items()},
-        "migrations_hash": _over(files), "gate_script_sha256": _over(scripts),
-        "db_schema_sha256": {kind: _schema_hash(url) for kind, url in urls.items()},
+        "commit_hash": _commit(), "migration_version": {kind: version for kind, (version, _) in live.items()},
+        "migrations_hash": _over(files, places.folder("migrations")), "gate_script_sha256": _over(scripts, None),
+        "db_schema_sha256": {kind: sha256_hex(schema.encode()) for kind, (_, schema) in live.items()},
         "tool_versions": {"python": platform.python_version(), "psycopg": psycopg.__version__},
     }  # fmt: skip
 
 
-def _over(files: list[Path]) -> str:
+def _over(files: list[Path], root: Path | None) -> str:
+    """SHA-256 over each file's name and digest, with their lengths, in the order of names (EVD-05)."""
     digest = hashlib.sha256()
     for path in files:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        digest.update(
+            length_prefixed(str(path.relative_to(root)) if root else path.name, sha256_hex(path.read_bytes()))
+        )
     return digest.hexdigest()
 
 
@@ -91,21 +98,3 @@ def _commit() -> str:
         check=False,
     )
     return done.stdout.strip() if done.returncode == 0 else "not a checkout"
-
-
-def _applied(url: str) -> int:
-    return int(_value(url, "ledger_version"))
-
-
-def _schema_hash(url: str) -> str:
-    return sha256_hex(str(_value(url, "schema_text")).encode())
-
-
-def _value(url: str, name: str) -> Any:
-    try:
-        with psycopg.connect(url, connect_timeout=5) as connection:
-            row = connection.execute(text(name)).fetchone()
-    except psycopg.Error as error:
-        raise CannotEvaluate("RELEASE_INVARIANT", f"the schema could not be read: {type(error).__name__}") from error
-    assert row is not None
-    return row[0]

@@ -1,0 +1,131 @@
+"""Checks that are functions of ours; ``python:<name>`` may name one of ``FUNCTIONS`` and nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import psycopg
+
+from contracts.errors import CannotEvaluate, SymphonyError
+from contracts.schemas import check as check_schema
+from symphony import migrations, places
+from symphony.invariants import drift
+from symphony.invariants.checks import CouldNotRun, Seen, Target
+
+_TRANSACTION = re.compile(
+    r"(?:^|;)\s*(begin(?!\s+atomic)|start\s+transaction|commit|end|rollback|abort|savepoint|release|prepare\s+transaction)\b[^;]*",
+    re.IGNORECASE,
+)
+_NO_CODE = re.compile(r"--[^\n]*|/\*.*?\*/|\$([a-z_]*)\$.*?\$\1\$|'(?:[^']|'')*'", re.DOTALL | re.IGNORECASE)
+
+
+def migrations_as_applied(target: Target) -> Seen:
+    """INV-001, INV-003: what is applied is exactly what the files say, byte for byte."""
+    count, violations = 0, []
+    for kind, url in _all_kinds(target).items():
+        try:
+            count += migrations.verify(url, places.folder("migrations") / kind)
+        except CannotEvaluate as error:
+            raise CouldNotRun(f"{kind}: {error}") from error
+        except SymphonyError as error:
+            count += 1
+            violations.append(f"{kind}: {error}")
+    return Seen(count, tuple(violations))
+
+
+def no_transaction_words(_target: Target) -> Seen:
+    """INV-002: no migration begins or ends a transaction of its own (the server refuses them too, ADR 0002)."""
+    files = sorted(places.folder("migrations").glob("*/*.sql"))
+    bad = [f"{path.parent.name}/{path.name}" for path in files if transaction_word(path.read_text("utf-8"))]
+    return Seen(len(files), tuple(bad))
+
+
+def transaction_word(text: str) -> str | None:
+    """The first transaction command of a script, outside comments, strings and bodies."""
+    found = _TRANSACTION.search(_NO_CODE.sub(" x ", text).strip())
+    return found[1] if found else None
+
+
+def no_drift(target: Target) -> Seen:
+    """INV-004: each live schema is line for line what the migrations make, and of their version (MIG-10, NEG-15)."""
+    if target.reference is None:
+        raise CouldNotRun("there is no fresh schema to compare with")
+    count, violations = 0, []
+    for kind, url in _all_kinds(target).items():
+        seen, bad = drift.compare(url, target.reference[kind])
+        count += seen
+        violations += [f"{kind}: {what}" for what in bad]
+    return Seen(count, tuple(violations))
+
+
+def retry_ceiling(_target: Target) -> Seen:
+    """INV-015: every sidecar's manifest names a finite ceiling, and the schema refuses one without."""
+    paths = sorted(places.folder("manifests").glob("*.json"))
+    sidecars = [m for m in (json.loads(path.read_text()) for path in paths) if m.get("kind") == "sidecar"]
+    bad = []
+    for manifest in sidecars:
+        check_schema("symphony.service/1", manifest, code="RELEASE_MANIFEST")
+        for change in ({"attempts_max": 0}, {"attempts_max": 10**9}, None):
+            broken = json.loads(json.dumps(manifest))
+            broken["sidecar"]["retry"] = {} if change is None else {**broken["sidecar"]["retry"], **change}
+            if _fits(broken):
+                bad.append(f"{manifest['service']}: a retry part of {change} is taken")
+    return Seen(len(sidecars), tuple(bad))
+
+
+def _fits(manifest: dict[str, Any]) -> bool:
+    try:
+        check_schema("symphony.service/1", manifest, code="RELEASE_MANIFEST")
+    except SymphonyError:
+        return False
+    return True
+
+
+def unsigned_ingress_refused(_target: Target) -> Seen:
+    """INV-028: station 1 of this code refuses a request without certificate, token or signature, and takes a right one."""
+    from symphony.invariants.ingress import unsigned
+
+    return _expected(unsigned())
+
+
+def revocations_fail_closed(_target: Target) -> Seen:
+    """INV-TRUST-001: station 1 refuses what is revoked, and everything when its revocations are old, absent or of the future."""
+    from symphony.invariants.ingress import revoked
+
+    return _expected(revoked())
+
+
+def _expected(cases: list[tuple[str, str, str]]) -> Seen:
+    return Seen(len(cases), tuple(f"{name}: {got}, not {wanted}" for name, wanted, got in cases if got != wanted))
+
+
+def _all_kinds(target: Target) -> Mapping[str, str]:
+    missing = {path.name for path in places.folder("migrations").iterdir() if path.is_dir()} - set(target.urls)
+    if missing:
+        raise CouldNotRun(f"no {', '.join(sorted(missing))} database to look at")
+    return target.urls
+
+
+FUNCTIONS: Mapping[str, Callable[[Target], Seen]] = {
+    function.__name__: function
+    for function in (
+        migrations_as_applied, no_transaction_words, no_drift, retry_ceiling, unsigned_ingress_refused, revocations_fail_closed,
+    )
+}  # fmt: skip
+"""What ``python:<name>`` may name; a manifest cannot name any other code."""
+
+
+def run_function(name: str, target: Target) -> Seen:
+    """A function by name. Raises ``CouldNotRun`` for an unknown one and for whatever stops it."""
+    if name not in FUNCTIONS:
+        raise CouldNotRun(f"no check function {name}")
+    try:
+        seen = FUNCTIONS[name](target)
+    except (SymphonyError, psycopg.Error, OSError, ValueError, LookupError, AssertionError) as error:
+        raise CouldNotRun(f"{name}: {error}") from error
+    if not seen.count:
+        raise CouldNotRun(f"{name} saw nothing")
+    return seen

@@ -1,0 +1,113 @@
+"""The manifest: no field but the schema's, every name it names exists, every id of the catalogue is in it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import CannotEvaluate, Refused
+from symphony import places
+from symphony.invariants import Manifest, load_manifest, release_form
+from symphony.invariants.functions import FUNCTIONS
+
+CATALOGUE = {f"INV-{number:03}" for number in range(1, 29)} | {
+    "INV-N1-01", "INV-DDL-01", "INV-BATCH-001", "INV-BATCH-002", "INV-BATCH-003", "INV-PERF-001", "INV-TRUST-001",
+    "INV-DB-IMM-001", "INV-WAKE-001", "I-OUTBOX-01", "I-OUTBOX-02",
+}  # fmt: skip
+DUE_NOW = {f"INV-{number:03}" for number in (1, 2, 3, 5, 6, 7, 8, *range(10, 19))}
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_id_of_the_catalogue_is_in_it_and_those_due_are_implemented(manifest: Manifest) -> None:
+    assert {one.id for one in manifest.invariants} >= CATALOGUE
+    assert {one.id for one in manifest.implemented} >= DUE_NOW
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda text: text.replace("severity: P0", "severity: P7", 1), "severity"),
+        (lambda text: text.replace("sla_days: 7", "sla_days: 7\n    colour: red", 1), "colour"),
+        (lambda text: text.replace("id: INV-002", "id: INV-001", 1), "stand twice"),
+        (lambda text: text.replace("aliases: [I-MIG-03]", "aliases: [INV-001]", 1), "stand twice"),
+        (lambda text: text.replace("sla_days: 7", "sla_days: 7\n    sla_days: 8", 1), "stands twice"),
+        (lambda text: text.replace("status: roadmap", "status: implemented", 1), "INVARIANTS_MANIFEST"),
+        (lambda text: text.replace("status: implemented", "status: roadmap", 1), "INVARIANTS_MANIFEST"),
+        (lambda text: text.replace("python:migrations_as_applied", "shell:rm", 1), "shell:rm"),
+        (
+            lambda text: text.replace("command:scripts.sql_lint migrations", "command:scripts.sql_lint ; true", 1),
+            "true",
+        ),
+        (
+            lambda text: text.replace("title: Applied", "title: !!python/object/apply:os.getcwd []\n    x: Applied", 1),
+            "python",
+        ),
+        (lambda text: text[: len(text) // 2] + "\n  - {", "INVARIANTS_MANIFEST"),
+        (lambda text: text.split("invariants:")[0] + "invariants: []\n", "invariants"),
+        (lambda _text: "", "INVARIANTS_MANIFEST"),
+    ],
+)
+def test_a_manifest_that_breaks_its_schema_is_refused(change: object, word: str, tmp_path: Path) -> None:
+    text = (places.folder("invariants") / "INVARIANTS_MANIFEST.yml").read_text()
+    assert callable(change)
+    assert change(text) != text
+    (tmp_path / "INVARIANTS_MANIFEST.yml").write_text(change(text))
+    with pytest.raises((Refused, CannotEvaluate), match=word):
+        load_manifest(tmp_path)
+
+
+def test_a_folder_without_a_manifest_could_not_be_told(tmp_path: Path) -> None:
+    with pytest.raises(CannotEvaluate):
+        load_manifest(tmp_path)
+
+
+def test_an_implemented_entry_names_checks_that_exist(manifest: Manifest) -> None:
+    """A hook that is renamed away is seen here, not when it is needed (MIG-14)."""
+    absent = [text for one in manifest.implemented for text in one.verified_by if not _exists(one.id, text, manifest)]
+    assert absent == []
+
+
+def test_an_entry_names_enforcers_that_exist(manifest: Manifest) -> None:
+    assert [path for one in manifest.invariants for path in one.enforced_by if not (ROOT / path).exists()] == []
+
+
+def test_every_sql_block_is_named_by_an_implemented_entry(manifest: Manifest) -> None:
+    for path in sorted((manifest.folder / "checks").glob("*.sql")):
+        names = {block.split("\n")[0].strip() for block in path.read_text().split("-- name: ")[1:]}
+        if path.stem == "common":
+            assert names == {"common", "sentinel"}
+            continue
+        using = {
+            one.id for one in manifest.implemented for text in one.verified_by if text.startswith(f"sql:{path.stem}:")
+        }
+        assert names == using
+
+
+def test_the_release_form_has_no_code(manifest: Manifest) -> None:
+    """A release carries parameters, never code to run (design section 4)."""
+    form = release_form(manifest)
+    assert form["schema"] == "symphony.invariants/1"
+    assert all(set(entry) == {"id", "status", "severity", "title", "sla_days"} for entry in form["invariants"])
+
+
+def test_what_is_found_by_alias_is_the_same(manifest: Manifest) -> None:
+    assert manifest.get("I-OB-04") == manifest.get("INV-014")
+    with pytest.raises(Refused, match="INV-999"):
+        manifest.get("INV-999")
+
+
+def _exists(identifier: str, text: str, manifest: Manifest) -> bool:
+    kind, _, rest = text.partition(":")
+    if kind == "python":
+        return rest in FUNCTIONS
+    if kind == "sql":
+        return f"-- name: {identifier}\n" in (manifest.folder / "checks" / f"{rest.split(':')[0]}.sql").read_text()
+    if kind == "command":
+        return (ROOT / f"{rest.split()[0].replace('.', '/')}.py").is_file()
+    file, _, name = rest.partition("::")
+    if not (ROOT / file).is_file():
+        return False
+    tree = ast.parse((ROOT / file).read_text())
+    return not name or name in {getattr(node, "name", None) for node in tree.body}
