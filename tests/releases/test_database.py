@@ -54,6 +54,7 @@ def test_direct_dml_is_refused_to_the_services_role(database: Database, table: s
 
 
 def test_activation_is_by_the_function_only(database: Database) -> None:
+    """POL-04."""
     with psycopg.connect(database.owner) as connection:
         connection.execute(INSERT, (1, "APPROVED", False, CHECKSUM))
     with psycopg.connect(database.writer) as connection, pytest.raises(errors.InsufficientPrivilege):
