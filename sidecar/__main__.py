@@ -55,8 +55,8 @@ def main() -> int:
     except SymphonyError as error:
         sys.stderr.write(f"{arguments.role}: {error}\nnext: {error.next_step}\n")
         return COULD_NOT_START
-    except BaseExceptionGroup as group:
-        if not _fenced(group):
+    except (BaseExceptionGroup, Fenced) as error:
+        if not _fenced(error):
             raise
         sys.stderr.write("writer: a newer writer has begun; this one ends\n")
         return FENCED
