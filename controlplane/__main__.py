@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import uvicorn
 
+from contracts import logs
 from contracts.errors import CannotEvaluate, SymphonyError
 from contracts.keys import load_private_key
 from contracts.tls import server_context, uvicorn_config
@@ -78,8 +78,7 @@ def main() -> int:
     """Run; 3 when the configuration or the database is not usable."""
     parser = argparse.ArgumentParser(prog="python -m controlplane", description="The Symphony control plane.")
     parser.add_argument("--config", type=Path, required=True)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("tuf").setLevel(logging.WARNING)  # it logs each key of a threshold that did not sign
+    logs.set_up()
     try:
         config = read_config(parser.parse_args().config)
         with asyncio.Runner(loop_factory=uvicorn.Config("", loop="auto").get_loop_factory()) as runner:

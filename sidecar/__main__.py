@@ -6,12 +6,12 @@ Exit 3 when it could not start, 4 when a newer writer has begun (fenced).
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
 import uvloop
 
+from contracts import logs
 from contracts.errors import SymphonyError
 from sidecar import config as configuration
 from sidecar.store import Fenced
@@ -48,8 +48,7 @@ def main() -> int:
     parser.add_argument("role", choices=("acceptor", "writer", "shipper"))
     parser.add_argument("--config", type=Path, required=True, metavar="FILE")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("tuf").setLevel(logging.WARNING)  # it logs each key of a threshold that did not sign
+    logs.set_up()
     try:
         _run(arguments.role, arguments.config)
     except SymphonyError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import uvloop
 
+from contracts import logs
 from contracts.errors import SymphonyError
 from contracts.tls import client_context
 from rails.iso20022.adapter import Iso20022Adapter
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m rails.iso20022", description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.set_up()
     try:
         uvloop.run(run(load(options.config)))
     except SymphonyError as error:

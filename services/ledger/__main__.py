@@ -11,6 +11,7 @@ from pathlib import Path
 
 import uvloop
 
+from contracts import logs
 from contracts.errors import SymphonyError
 from contracts.times import SystemClock
 from services.ledger.config import load
@@ -35,8 +36,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="services.ledger", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, metavar="FILE")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("tuf").setLevel(logging.WARNING)  # it logs each key of a threshold that did not sign
+    logs.set_up()
     try:
         uvloop.run(_run(arguments.config))
     except SymphonyError as error:

@@ -10,6 +10,7 @@ import os
 import signal
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -106,9 +107,12 @@ class Load:
         judged = take(self.stack.layout)
         assert judged["ok"], judged["problems"]
 
-    def _all_ended(self) -> list[dict[str, str]] | None:
+    def _all_ended(self) -> list[dict[str, str]]:
         rows = self.stack.rows("sidecar", STATES)
-        return rows if {row["state"] for row in rows} <= ENDED else None
+        left = Counter(row["state"] for row in rows if row["state"] not in ENDED)
+        if left:
+            raise AssertionError(dict(left))
+        return rows
 
 
 def between_accept_and_commit(stack: Stack) -> bool:
