@@ -56,7 +56,7 @@ def test_postgres_itself_ends_a_transaction_that_takes_too_long(database):
         begun = time.monotonic()
         with pytest.raises(CannotEvaluate) as caught:
             run(database, lambda s: post(s, [effect(instruction, "post", 1, 1)]), transaction_timeout_ms=300)
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 20
     assert caught.value.code == "STORE_UNAVAILABLE"
     assert postings(database, instruction) == 0
     assert run(database, lambda s: post(s, [effect(instruction, "post", 1, 1)]))[0].outcome == "POSTED"

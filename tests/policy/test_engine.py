@@ -76,7 +76,7 @@ def test_a_slow_policy_is_stopped_at_its_deadline_and_the_engine_stays_usable(op
     begun = time.monotonic()
     with pytest.raises(PolicyFailed, match=f"no answer in {QUICK_MS} ms"):
         held.evaluate(asked("SLOW"), deadline_ms=QUICK_MS)
-    assert QUICK_MS / 1000 <= time.monotonic() - begun < 5
+    assert QUICK_MS / 1000 <= time.monotonic() - begun < 30
     assert held.evaluate(asked("GOOD"), deadline_ms=1000)[0].allow
 
 

