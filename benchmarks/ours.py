@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, LiteralString, Self
 
@@ -17,6 +20,7 @@ from benchmarks.workload import ROOT
 from symphony.stack.layout import Layout
 from symphony.stack.prepare import DATABASES
 from symphony.stack.prepare import database as cluster_of
+from symphony.stack.up import answers
 
 DONE_S_MAX = 60.0
 POLL_S = 0.02
@@ -52,6 +56,23 @@ class Stack:
 
     def __exit__(self, *_: object) -> None:
         self._symphony("down", "--dir", str(self._folder))
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop every process of the stack within the block, so that its polls cost the other side nothing."""
+        try:
+            self._signal(signal.SIGSTOP)
+            yield
+        finally:
+            self._signal(signal.SIGCONT)
+            deadline = time.monotonic() + DONE_S_MAX
+            while not answers(self.layout, "acceptor", "/health/ready") and time.monotonic() < deadline:
+                time.sleep(POLL_S)
+
+    def _signal(self, number: signal.Signals) -> None:
+        running: dict[str, Any] = json.loads(self.layout.run_file.read_text())
+        for pid in running["processes"].values():
+            os.kill(pid, number)
 
     def done_at(self, instruction_ids: Sequence[str]) -> Mapping[str, float]:
         """See ``measure.Side``; checks that each is posted in the ledger and that its evidence is whole."""

@@ -13,6 +13,8 @@ in flight; it shares the machine's cores and its CPU is reported apart. A level 
 * The baseline (``benchmarks.baseline``) is one FastAPI worker, an OPA server and a PostgreSQL of the same settings; an
   answer is given after the commit. It is measured with the ledger's tables in its own database (one commit a request)
   and in one of their own as ours are (a commit more); the better one counts.
+* Each level is measured on all of them in turn, so that all see the same machine. While the baseline is measured the
+  stack's processes are stopped (SIGSTOP); the baseline idles without work while the stack is measured.
 
 ``payments_per_s``: payments over the time from the first request to the last one seen done; the best level counts, all
 are listed. ``p50_ms``, ``p99_ms``: from sending to the terminal row (for the baseline to its row), at that level; ``answer_*``:
@@ -30,6 +32,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +51,7 @@ Level = dict[str, Any]
 
 
 def measure(levels: Sequence[int], size: Size, say: Say) -> dict[str, Any]:
-    """Both sides, one after the other, on this machine."""
+    """Both sides, level by level in turn, on this machine."""
     folder = Path(tempfile.mkdtemp(prefix="symphony-bench-"))
     folder.chmod(0o711)
     try:
@@ -58,33 +61,35 @@ def measure(levels: Sequence[int], size: Size, say: Say) -> dict[str, Any]:
 
 
 def _measured(folder: Path, levels: Sequence[int], size: Size, say: Say) -> dict[str, Any]:
-    with Stack(folder / "stack", manifests_folder(folder / "manifests")) as stack:
-        say("a stack is up; every process of it is running")
-        workload = Workload(stack.layout)
-        ours = _levels("symphony", stack, workload, levels, size, say)
-        rss = {name: stack.meters.rss_mb(name) for name in stack.meters.processes}
-        place = {
-            "machine": machine(stack.data), "postgres": settings(stack.admin_url), "commit_ms": commit_ms(stack.admin_url),
-        }  # fmt: skip
+    ours: list[Level] = []
     theirs: list[Level] = []
-    for two in (False, True):
-        name = "two databases" if two else "one database"
-        with Baseline(folder / f"baseline-{len(theirs)}", stack.layout, two_databases=two) as baseline:
-            found = _levels(f"baseline, {name}", baseline, workload, levels, size, say)
-            theirs += [{"ledger": name, **one} for one in found]
+    with ExitStack() as running:
+        stack = running.enter_context(Stack(folder / "stack", manifests_folder(folder / "manifests")))
+        baselines = {
+            name: running.enter_context(Baseline(folder / name.replace(" ", "-"), stack.layout, two_databases=two))
+            for name, two in (("one database", False), ("two databases", True))
+        }
+        say("a stack is up, with every process of it, and the baseline twice")
+        workload = Workload(stack.layout)
+        for concurrency in levels:
+            ours.append(_level("symphony", stack, workload, concurrency, size, say))
+            with stack.paused():
+                for name, baseline in baselines.items():
+                    one = _level(f"baseline, {name}", baseline, workload, concurrency, size, say)
+                    theirs.append({"ledger": name, **one})
+        rss = {name: stack.meters.rss_mb(name) for name in stack.meters.processes}
+        place: dict[str, Any] = {"machine": machine(stack.data), "postgres": settings(stack.admin_url)}
+        place["commit_ms"] = commit_ms(stack.admin_url)
     return {**_figures(ours, theirs, rss), **place, "opa_version": OPA_VERSION, "participants": PARTICIPANTS}
 
 
-def _levels(name: str, side: Side, workload: Workload, levels: Sequence[int], size: Size, say: Say) -> list[Level]:
-    found = []
-    for concurrency in levels:
-        one = level(side, workload, concurrency, size)
-        say(
-            f"{name}, {concurrency} in flight: {one['payments_per_s']:.0f} payments/s, p50 {one['p50_ms']:.0f} ms, "
-            f"p99 {one['p99_ms']:.0f} ms, {one['cpu_us_per_payment_sum']:.0f} µs CPU a payment"
-        )
-        found.append(one)
-    return found
+def _level(name: str, side: Side, workload: Workload, concurrency: int, size: Size, say: Say) -> Level:
+    one = level(side, workload, concurrency, size)
+    say(
+        f"{name}, {concurrency} in flight: {one['payments_per_s']:.0f} payments/s, p50 {one['p50_ms']:.0f} ms, "
+        f"p99 {one['p99_ms']:.0f} ms, {one['cpu_us_per_payment_sum']:.0f} µs CPU a payment"
+    )
+    return one
 
 
 def _figures(ours: list[Level], theirs: list[Level], rss: dict[str, float]) -> dict[str, Any]:
