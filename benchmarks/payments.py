@@ -45,6 +45,8 @@ from symphony.opa import OPA_VERSION
 
 OUTPUT = ROOT / "var" / "bench" / "payments.json"
 LEVELS = (16, 64)
+QUIET_CORES = 0.25
+"""Above this, something else on the machine was busy enough to be seen in the figures."""
 SECONDS = 6.0
 Say = Callable[[str], None]
 Level = dict[str, Any]
@@ -130,6 +132,8 @@ def main(arguments: Sequence[str] | None = None, say: Say = lambda line: print(l
         f"ratio {result['ratio']}, rows_per_payment {result['rows_per_payment']}, p50_ms {result['p50_ms']}, "
         f"p99_ms {result['p99_ms']}, sidecar_rss_mb {result['sidecar_rss_mb']}"
     )
+    if result["other_cores_max"] > QUIET_CORES:
+        say(f"the machine was not quiet: up to {result['other_cores_max']} cores were busy with something else")
     return result
 
 
