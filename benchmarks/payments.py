@@ -109,6 +109,7 @@ def _figures(ours: list[Level], theirs: list[Level], rss: dict[str, float]) -> d
         "cpu_us_per_payment": best["cpu_us_per_payment"], "cpu_us_per_payment_sum": best["cpu_us_per_payment_sum"],
         "baseline_cpu_us_per_payment": baseline["cpu_us_per_payment"],
         "baseline_cpu_us_per_payment_sum": baseline["cpu_us_per_payment_sum"],
+        "other_cores_max": max(one["other_cores"] for one in [*ours, *theirs]),
         "wal_bytes_per_payment": best["wal_bytes_per_payment"], "rss_mb": rss,
         "method": (__doc__ or "").strip(), "levels": ours, "baseline_levels": theirs,
     }  # fmt: skip

@@ -22,6 +22,7 @@ def test_both_sides_do_all_payments_and_every_figure_is_written(opa: Path, tmp_p
     payments.main(["--payments", str(PAYMENTS), "--levels", "8", "--output", str(output)], said.append)
     result = json.loads(output.read_text())
     assert all(isinstance(result[name], float | int) and result[name] > 0 for name in FIGURES), result
+    assert result["other_cores_max"] >= 0
     assert result["ratio"] == round(result["payments_per_s"] / result["baseline_payments_per_s"], 2)
     assert result["rows_per_payment"] >= 11, "a payment has at least its eleven rows (design section 8)"
     assert result["postgres"]["fsync"] == result["postgres"]["synchronous_commit"] == "on"
