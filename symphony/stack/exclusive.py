@@ -18,15 +18,16 @@ PORTS_WAIT_S = 10.0
 
 
 @contextmanager
-def only(layout: Layout) -> Iterator[None]:
+def only(folder: Path) -> Iterator[None]:
     """Hold the folder; the kernel lets go of it however this process ends. Raises ``CannotEvaluate CONFIGURATION``."""
-    descriptor = os.open(layout.folder / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(folder / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
         raise CannotEvaluate(
-            "CONFIGURATION", f"{layout.folder} runs already, or is coming up", next_step=f"symphony down --dir {layout.folder}"
+            "CONFIGURATION", f"{folder} runs already, or is coming up", next_step=f"symphony down --dir {folder}"
         ) from error
     try:
         yield
@@ -40,7 +41,7 @@ def demand_ports(layout: Layout, wait_s: float = PORTS_WAIT_S) -> None:
     while taken := [name for name, port in layout.ports.items() if _is_taken(port)]:
         if time.monotonic() > deadline:
             port = layout.ports[taken[0]]
-            place: Path = layout.folder / "stack.json"
+            place = layout.folder / "stack.json"
             raise CannotEvaluate(
                 "CONFIGURATION", f"port {port} of the {taken[0]} is taken by another program",
                 next_step=f"end it, or remove {place} to have new ports chosen",

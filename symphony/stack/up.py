@@ -39,9 +39,8 @@ def run(
     started: Callable[[Layout], None] | None = None,
 ) -> None:
     """Foreground: everything up, then look after it. ``started`` is called once it is ready."""
-    layout = Layout.create(folder)
-    with only(layout):
-        _run(layout, manifests=manifests, schemas=schemas, say=say, failpoints=failpoints, started=started)
+    with only(folder):
+        _run(Layout.create(folder), manifests=manifests, schemas=schemas, say=say, failpoints=failpoints, started=started)
 
 
 def _run(
@@ -143,10 +142,9 @@ def _bring_up(
 
 def detached(folder: Path, arguments: list[str], say: Say) -> None:
     """Start ``symphony up`` in the background and wait until it is ready; whoever interrupts the wait ends it."""
-    with only(Layout.create(folder)):  # or the log of one that comes up would be written over
-        log = folder / "up.log"
-        out = log.open("wb")
-    with out:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    log = folder / f"up.{os.getpid()}.log"  # another one may be coming up there, and have its log
+    with log.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "symphony", "up", "--dir", str(folder), *arguments], stdout=out, stderr=out,
             stdin=subprocess.DEVNULL, start_new_session=True,
@@ -157,6 +155,20 @@ def detached(folder: Path, arguments: list[str], say: Say) -> None:
         process.terminate()
         process.wait()
         raise
+    finally:
+        _keep(log, folder)
+
+
+def _keep(log: Path, folder: Path) -> None:
+    """As ``up.log``, unless a start of somebody else has that."""
+    try:
+        running = Layout.open(folder).running()
+    except CannotEvaluate:
+        running = None
+    if running is None or log.read_bytes().count(b"ready after"):
+        log.replace(folder / "up.log")
+    else:
+        log.unlink()
 
 
 def _follow(process: subprocess.Popen[bytes], folder: Path, log: Path, say: Say) -> None:
@@ -170,7 +182,7 @@ def _follow(process: subprocess.Popen[bytes], folder: Path, log: Path, say: Say)
         if ended:
             said = [line.removeprefix("symphony: ") for line in lines if line.startswith("symphony: ")] or lines[-1:]
             raise CannotEvaluate(
-                "CONFIGURATION", f"it did not come up: {said[-1] if said else 'no output'}", next_step=f"read {log}"
+                "CONFIGURATION", f"it did not come up: {said[-1] if said else 'no output'}", next_step=f"read {folder / 'up.log'}"
             )
         if is_ready(folder, process.pid):
             return

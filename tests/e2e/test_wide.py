@@ -6,6 +6,7 @@ the first that is accepted is the one that is posted (issue 3; POL-09, D9).
 
 from __future__ import annotations
 
+import time
 import tomllib
 from collections import Counter
 from contextlib import closing
@@ -30,7 +31,10 @@ def test_every_real_file_is_posted_or_gives_its_code(wide_stack: Stack, shared_d
     with closing(Participant(wide_stack.layout, "wide")) as sender:
         for path in files:
             name = str(path.relative_to(folder))
+            begun = time.monotonic()
             reply = sender.submit(path.read_bytes())
+            if time.monotonic() - begun > SECONDS_MAX:
+                wrong.append(f"{name}: answered after more than {SECONDS_MAX} s")
             code = reply.code or "ACCEPTED"
             codes[code] += 1
             if reply.status >= 500 or code != expected.get(name, code):

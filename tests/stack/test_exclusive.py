@@ -23,27 +23,26 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def test_a_folder_is_held_by_one(layout: Layout) -> None:
-    with only(layout), pytest.raises(CannotEvaluate, match="runs already, or is coming up"), only(layout):
+    with only(layout.folder), pytest.raises(CannotEvaluate, match="runs already, or is coming up"), only(layout.folder):
         pass
-    with only(layout):
+    with only(layout.folder):
         pass
 
 
 def test_the_kernel_lets_go_of_a_folder_whose_holder_was_killed(layout: Layout) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from symphony.stack.exclusive import only; "
-        "from symphony.stack.layout import Layout\n"
-        "with only(Layout.open(Path(sys.argv[1]))): print('held', flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from symphony.stack.exclusive import only\n"
+        "with only(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(layout.folder)], stdout=subprocess.PIPE, text=True)
     with holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(CannotEvaluate), only(layout):
+        with pytest.raises(CannotEvaluate), only(layout.folder):
             pass
         holder.kill()
         holder.wait()
-        with only(layout):
+        with only(layout.folder):
             pass
 
 
