@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -48,14 +49,16 @@ class Stack:
         self._symphony("up", "--dir", str(self._folder), "--manifests", str(self._manifests), "--detach")
         self.layout = Layout.open(self._folder)
         self.port = self.layout.ports["acceptor"]
-        cluster = cluster_of(self.layout)
-        self.data, self.admin_url = cluster.home.data, cluster.admin_url()
+        self._cluster = cluster_of(self.layout)
+        self.data, self.admin_url = self._cluster.home.data, self._cluster.admin_url()
         running: dict[str, Any] = json.loads(self.layout.run_file.read_text())
-        self.meters = Meters(running["processes"], cluster.pid() or 0, self.admin_url, DATABASES["sidecar"])
+        self.meters = Meters(running["processes"], self._cluster.pid() or 0, self.admin_url, DATABASES["sidecar"])
         return self
 
     def __exit__(self, *_: object) -> None:
         self._symphony("down", "--dir", str(self._folder))
+        self._cluster.destroy()
+        shutil.rmtree(self.layout.sockets, ignore_errors=True)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
