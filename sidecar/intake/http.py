@@ -1,6 +1,7 @@
 """The acceptor's HTTP: ``POST /v1/instructions`` and ``GET /v1/instructions/{id}`` as raw ASGI functions (the hot path).
 
-Order of ATT-02 step 1: address and method, size bound while reading, correlation id; nothing touches a database before.
+Order of ATT-02 step 1: address and method, what is in hand already, size bound while reading, correlation id; nothing touches
+a database before.
 Every answer, whatever happened, is a JSON list, a pacs.002 or a problem document; never a stack trace, never a hang.
 """
 
@@ -19,6 +20,7 @@ from contracts.problem import problem, problem_of
 from contracts.times import Clock, rfc3339
 from sidecar.attestation import Rejected, presented_of, source_of
 from sidecar.intake import answers
+from sidecar.intake.admission import Held, InHand
 from sidecar.intake.handover import Answer
 from sidecar.intake.pipeline import Pipeline, dumps
 
@@ -27,6 +29,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BODY_BYTES_DEFAULT = 1024 * 1024
+REQUESTS_DEFAULT = 1000
 LENGTH_DIGITS_MAX = 18
 RETRY_AFTER_S = b"1"
 _CORRELATION = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -43,6 +46,7 @@ class Instructions:
 
     def __init__(self, pipeline: Pipeline, clock: Clock) -> None:
         self.counts: dict[str, int] = {}
+        self.in_hand = InHand()
         self._pipeline = pipeline
         self._clock = clock
 
@@ -74,7 +78,13 @@ class Instructions:
         view = self._pipeline.view
         intake = view.active.settings["intake"] if view else {}
         timeout_s = intake.get("request_timeout_ms", 15_000) / 1000
-        raw = await _read(scope, receive, intake.get("body_bytes_max", BODY_BYTES_DEFAULT), timeout_s)
+        with self.in_hand.request(intake.get("queue_max", REQUESTS_DEFAULT)) as held:
+            bytes_max = intake.get("body_bytes_max", BODY_BYTES_DEFAULT)
+            raw = await _read(scope, receive, held, bytes_max, timeout_s)
+            held.admit()
+            return await self._handle(scope, raw, correlation_id, timeout_s)
+
+    async def _handle(self, scope: Scope, raw: bytes, correlation_id: str, timeout_s: float) -> tuple[int, bytes, str]:
         presented = presented_of(scope, raw, correlation_id=correlation_id)
         async with asyncio.timeout(timeout_s):
             answer = await self._pipeline.handle(
@@ -129,15 +139,15 @@ class Instructions:
         self.counts[code] = self.counts.get(code, 0) + 1
 
 
-async def _read(scope: Scope, receive: Receive, bytes_max: int, timeout_s: float) -> bytes:
+async def _read(scope: Scope, receive: Receive, held: Held, bytes_max: int, timeout_s: float) -> bytes:
     try:
         async with asyncio.timeout(timeout_s):
-            return await _read_all(scope, receive, bytes_max)
+            return await _read_all(scope, receive, held, bytes_max)
     except TimeoutError as error:
         raise SymphonyError("REQUEST_INVALID", f"the body did not come whole within {timeout_s:.0f} s") from error
 
 
-async def _read_all(scope: Scope, receive: Receive, bytes_max: int) -> bytes:
+async def _read_all(scope: Scope, receive: Receive, held: Held, bytes_max: int) -> bytes:
     length = dict(scope["headers"]).get(b"content-length", b"0")
     if length.isdigit() and (len(length) > LENGTH_DIGITS_MAX or int(length) > bytes_max):
         raise TooLarge
@@ -150,6 +160,7 @@ async def _read_all(scope: Scope, receive: Receive, bytes_max: int) -> bytes:
         size += len(part)
         if size > bytes_max:
             raise TooLarge
+        held.add(len(part))
         parts.append(part)
         more = message.get("more_body", False)
     return b"".join(parts)
