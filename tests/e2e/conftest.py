@@ -19,6 +19,7 @@ import pytest
 from tests.e2e.support import ROOT, Stack, running
 
 REJECTS_PER_MINUTE = 40
+BACKLOG_MAX = 400
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,7 @@ def crash_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         document = json.loads(path.read_text())
         if "sidecar" in document:
             document["sidecar"]["lease_ms"] = 1000
+            document["sidecar"]["evidence"]["backlog_max"] = BACKLOG_MAX
             document["sidecar"]["intake"]["rejects_per_source_per_minute_max"] = REJECTS_PER_MINUTE
             document["sidecar"]["intake"]["request_timeout_ms"] = 3000
             document["sidecar"]["rail"] |= {"submit_timeout_ms": 700, "query_timeout_ms": 700}

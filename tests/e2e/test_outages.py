@@ -13,6 +13,7 @@ import pytest
 
 from symphony.stack import prepare
 from symphony.stack.layout import SIDECAR
+from tests.e2e.conftest import BACKLOG_MAX
 from tests.e2e.support import Stack, left_behind, symphony, until
 from tests.e2e.test_kill import Load
 
@@ -106,7 +107,7 @@ def test_a_rail_that_hangs_delays_payments_and_loses_none(crash_stack: Stack, na
 
 
 def test_payments_go_on_without_the_control_plane_and_evidence_ships_later(crash_stack: Stack) -> None:
-    """D1, EVD-05: an outage of the control plane stops nothing and loses nothing."""
+    """Design, station 8: an outage of the control plane stops nothing and loses nothing."""
     until(lambda: shipped(crash_stack), what="shipping")
     with Load(crash_stack) as load, stopped(pid_of(crash_stack, "controlplane")):
         for future in load.send(30):
@@ -116,6 +117,24 @@ def test_payments_go_on_without_the_control_plane_and_evidence_ships_later(crash
     until(lambda: shipped(crash_stack), timeout_s=40, what="shipping")
     with Load(crash_stack) as load:
         load.count()
+
+
+def test_intake_stops_at_the_backlog_bound_and_goes_on_by_itself(crash_stack: Stack) -> None:
+    """Design, station 8: no payment is taken whose evidence could not be kept; what was taken before is posted and shipped."""
+    refused = None
+    with Load(crash_stack) as load:
+        with stopped(pid_of(crash_stack, "controlplane")):
+            for _ in range(BACKLOG_MAX):
+                reply = crash_stack.submit()
+                if reply.status != 202:
+                    refused = reply
+                    break
+            assert refused is not None, "the bound was never reached"
+            assert (refused.status, refused.code, refused.body["retryable"]) == (503, "EVIDENCE_BACKLOG", True)
+            assert crash_stack.row("sidecar", BACKLOG)["n"] > BACKLOG_MAX
+        until(lambda: crash_stack.submit().status == 202, timeout_s=30, what="intake")
+        load.count()
+    until(lambda: shipped(crash_stack), timeout_s=40, what="shipping")
 
 
 @pytest.mark.timeout(300)
