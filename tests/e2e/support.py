@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -182,3 +183,13 @@ def until(condition: Callable[[], Any], *, timeout_s: float = 20.0, what: str = 
             last = error
         time.sleep(0.05)
     raise AssertionError(f"{what} did not happen in {timeout_s:.0f} s ({last!r})")
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """A process that hangs for a while."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)

@@ -13,9 +13,10 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -24,11 +25,12 @@ from contracts.errors import SymphonyError
 from symphony.participant import Participant
 from symphony.stack import prepare
 from symphony.stack.reconcile import take
-from tests.e2e.support import AGENTS, Stack, message, until
+from tests.e2e.support import AGENTS, Stack, message, stopped, until
 
 KILLS_PER_STATION = 5
 PAYMENTS = 15
 CLIENTS = 8
+A_CALL_BYTES_MIN = 1_000  # a posting and its permit are more, the close of an idle connection is less
 ANSWERED_S_MAX = 60
 BETWEEN_ACCEPT_AND_COMMIT = """
     SELECT count(*) FROM pg_stat_activity WHERE application_name = 'symphony-writer' AND state = 'idle in transaction'
@@ -125,6 +127,18 @@ def claimed_and_not_sent(stack: Stack) -> bool:
     return bool(held - {row["id"] for row in stack.rows("ledger", POSTED)})
 
 
+def sent_and_not_answered(stack: Stack) -> bool:
+    """The call has left, lies unread at the ledger (stopped for this), and nothing of it is posted."""
+    return claimed_and_not_sent(stack) and unread_at(urlsplit(stack.layout.url("ledger")).port or 0) >= A_CALL_BYTES_MIN
+
+
+def unread_at(port: int) -> int:
+    """Bytes that lie unread in the sockets of a local port (``/proc/net/tcp``, proc(5))."""
+    rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    established = (row for row in rows if row[3] == "01" and int(row[1].rpartition(":")[2], 16) == port)
+    return sum(int(row[4].rpartition(":")[2], 16) for row in established)
+
+
 def posted_and_not_recorded(stack: Stack) -> bool:
     held = {row["id"] for row in stack.rows("sidecar", IN_HAND)}
     return bool(held & {row["id"] for row in stack.rows("ledger", POSTED)})
@@ -133,9 +147,10 @@ def posted_and_not_recorded(stack: Stack) -> bool:
 STATIONS: dict[str, Callable[[Stack], bool]] = {
     "record.before_commit": between_accept_and_commit,
     "dispatch.claimed": claimed_and_not_sent,
-    "dispatch.sent": posted_and_not_recorded,
+    "dispatch.sent": sent_and_not_answered,
     "dispatch.answered": posted_and_not_recorded,
 }
+UNANSWERED = {"dispatch.sent"}  # the ledger stands still meanwhile: it has the call and has done nothing of it
 
 
 def kill_at(stack: Stack, load: Load, station: str) -> None:
@@ -144,15 +159,16 @@ def kill_at(stack: Stack, load: Load, station: str) -> None:
     hit = point.with_name(f"{station}.hit")
     hit.unlink(missing_ok=True)
     writer = stack.pid("writer")
-    point.touch()
-    sent = load.send()
-    try:
-        until(hit.exists, timeout_s=30, what=station)
-        until(lambda: STATIONS[station](stack), timeout_s=10, what=f"a payment {STATIONS[station].__name__}")
-        assert Path(f"/proc/{writer}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-    finally:
-        point.unlink(missing_ok=True)
-        os.kill(writer, signal.SIGKILL)  # also when this run does not count: a stopped writer would hold everything up
+    with stopped(stack.pid("ledger")) if station in UNANSWERED else nullcontext():
+        point.touch()
+        sent = load.send()
+        try:
+            until(hit.exists, timeout_s=30, what=station)
+            until(lambda: STATIONS[station](stack), timeout_s=10, what=f"a payment {STATIONS[station].__name__}")
+            assert Path(f"/proc/{writer}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        finally:
+            point.unlink(missing_ok=True)
+            os.kill(writer, signal.SIGKILL)  # also when this run does not count: a stopped writer would hold everything up
     for future in sent:
         future.result()
 

@@ -6,15 +6,14 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 
 from symphony.stack import prepare
 from symphony.stack.layout import SIDECAR
 from tests.e2e.conftest import BACKLOG_MAX
-from tests.e2e.support import Stack, left_behind, symphony, until
+from tests.e2e.support import Stack, left_behind, stopped, symphony, until
 from tests.e2e.test_kill import Load
 
 NewStack = Callable[..., Stack]
@@ -43,16 +42,6 @@ def shipped(stack: Stack) -> bool:
 def healthy(stack: Stack) -> bool:
     """Whether doctor finds nothing wrong."""
     return bool(stack.json("doctor", code=None)["ok"])
-
-
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """A process that hangs for a while."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("name", PROCESSES)
