@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from contracts.errors import CannotEvaluate, SymphonyError
+from contracts.reasons import REASONS
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024
 CALLS_IN_FLIGHT_MAX = 256
@@ -81,7 +82,7 @@ class Client:
         finally:
             self._waiting.pop(call_id, None)
         if "error" in frame:
-            raise SymphonyError(frame["error"]["code"], frame["error"]["detail"])
+            raise _said(frame["error"])
         result = frame["result"]
         return result if isinstance(result, dict) else {}
 
@@ -122,6 +123,14 @@ class Client:
                 if not future.done():
                     future.set_exception(ConnectionLost(f"{self._path.name}: the peer closed", sent=True))
             self._waiting.clear()
+
+
+def _said(error: Any) -> SymphonyError:
+    """The peer's error; a code outside the closed list, of another version perhaps, is ``INTERNAL``."""
+    code, detail = (error.get("code"), error.get("detail")) if isinstance(error, dict) else (None, "")
+    if code in REASONS:
+        return SymphonyError(str(code), str(detail))
+    return SymphonyError("INTERNAL", f"the peer answered with the unknown code {str(code)[:40]!r}")
 
 
 async def serve(path: Path, handler: Handler) -> asyncio.Server:
