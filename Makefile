@@ -29,7 +29,9 @@ test: setup tools
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" --junitxml=var/test/results.xml $(ARGS)
 
 test-long: setup tools
-	@$(BIN)/python -m pytest -m long --timeout 1800 $(ARGS)
+	@mkdir -p var/test && rm -f var/test/long.xml
+	@$(BIN)/python -m pytest -m long --timeout 1800 --junitxml=var/test/long.xml -o junit_logging=system-out $(ARGS); \
+		ended=$$?; $(BIN)/python -m scripts.long_report var/test/long.xml && exit $$ended
 
 lint: setup
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import check_count, check_docs
+from scripts import check_count, check_docs, long_report
 
 PASSED = '<testcase classname="t" name="a"/>'
 SKIPPED = '<testcase classname="t" name="b"><skipped message="m"/></testcase>'
@@ -92,3 +92,33 @@ def test_the_opa_build_is_over_at_once_when_it_is_there(root: Path, opa: Path, t
     (folder / "opa").symlink_to(opa)
     command = [root / "scripts" / "build_opa.sh", folder, "/nonexistent/python", "/nonexistent/lock"]
     assert subprocess.run(command, timeout=20).returncode == 0
+
+
+LONG_RUN = """<testsuites><testsuite tests="2" failures="{failures}" errors="0" skipped="0" timestamp="2026-01-01T00:00:00">
+<testcase classname="tests.a" name="test_one" time="61.2"><system-out>---- Out ----
+seed 7
+</system-out></testcase>
+<testcase classname="tests.a" name="test_two[a|b]" time="1">{inside}</testcase></testsuite></testsuites>"""
+
+
+@pytest.mark.parametrize(("inside", "failures", "code"), [("", 0, 0), ("<failure/>", 1, 1), ("<skipped/>", 0, 1), ("<error/>", 0, 1)])
+def test_the_report_of_a_long_run_says_what_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str, failures: int, code: int
+) -> None:
+    monkeypatch.setattr(long_report, "TARGET", tmp_path / "page.md")
+    monkeypatch.setattr(long_report, "ROOT", tmp_path)
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 0, "abc123\n"))
+    results = tmp_path / "long.xml"
+    results.write_text(LONG_RUN.format(inside=inside, failures=failures))
+    assert long_report.main([str(results)]) == code
+    text = (tmp_path / "page.md").read_text()
+    assert "| `tests.a.test_one` | 61 | passed | seed 7 |" in text
+    assert ("not passed" in text) is bool(code)
+    assert "a\\|b" in text
+    assert "`abc123`" in text
+
+
+def test_a_long_run_without_a_test_is_no_success(tmp_path: Path) -> None:
+    results = tmp_path / "long.xml"
+    results.write_text("<testsuites><testsuite tests='0'/></testsuites>")
+    assert long_report.main([str(results)]) == 4
