@@ -4,6 +4,7 @@
     ├── Refused            the request or the document is at fault
     ├── NotTrusted         a signature, proof, threshold or number does not hold
     └── CannotEvaluate     we could not tell: nothing is claimed (exit 3)
+        └── Misused        what the user typed cannot be used here: nothing was tried (exit 2)
 """
 
 from __future__ import annotations
@@ -32,3 +33,7 @@ class NotTrusted(SymphonyError):
 
 class CannotEvaluate(SymphonyError):
     """We could not tell; nothing is claimed."""
+
+
+class Misused(CannotEvaluate):
+    """A name, folder or option that the user gave cannot be used here; nothing was tried."""

@@ -1,6 +1,7 @@
 """``symphony``: the command line. Every command ends by the table of exit codes (design section 12).
 
 0 pass, 1 violated or refused, 2 usage, 3 could not evaluate, 4 nothing was tested, 5 signature invalid, 6 missing.
+What is asked for and not there (a release, a payment) is 1; a name or folder in an option that cannot be used is 2.
 A user's mistake is one sentence and the next step, never a stack trace.
 """
 
@@ -12,11 +13,11 @@ from typing import Any
 
 import click
 
-from contracts.errors import CannotEvaluate, NotTrusted, SymphonyError
+from contracts.errors import CannotEvaluate, Misused, NotTrusted, SymphonyError
 from symphony.commands import demo, evidence, fleet, payments, release, stack
 from symphony.commands.invariants import command as invariants
 
-REFUSED, COULD_NOT_EVALUATE, SIGNATURE_INVALID = 1, 3, 5
+REFUSED, USAGE, COULD_NOT_EVALUATE, SIGNATURE_INVALID = 1, 2, 3, 5
 INTERRUPTED = 130
 
 
@@ -26,6 +27,16 @@ def cli() -> None:
     """Policy-as-code control plane with sidecar enforcement for payments.
 
     Begin with `symphony demo --dir var/demo`, or bring a stack up with `symphony up --dir DIR`.
+
+    \b
+    Exit codes:
+      0  pass
+      1  violated or refused, or asked for and not there (a release, a payment)
+      2  usage: an option, a name or a folder that cannot be used here
+      3  could not tell
+      4  nothing was tested
+      5  a signature or proof does not hold
+      6  a signature is missing
     """
 
 
@@ -67,6 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _exit_code(error: SymphonyError) -> int:
     if isinstance(error, NotTrusted):
         return SIGNATURE_INVALID
+    if isinstance(error, Misused):
+        return USAGE
     return COULD_NOT_EVALUATE if isinstance(error, CannotEvaluate) else REFUSED
 
 

@@ -39,9 +39,14 @@ def evidence() -> None:
 @click.option("--to", "end", type=Moment(), help="Records before this time.")
 @click.option("--as", "officer", default="alice", show_default=True, help="Who exports.")
 def export(folder: Path, out: Path, begin: datetime | None, end: datetime | None, officer: str) -> None:
-    """Write a packet: records, signatures, proofs, releases, timelines, reconciliation, report, and its verifier."""
+    """Write a packet: records, signatures, proofs, releases, timelines, reconciliation, report, and its verifier.
+
+    Exit 2 when OUT is there already or cannot be written, 3 could not tell.
+    """
+    from symphony.stack.export import demand_new
     from symphony.stack.export import export as write
 
+    demand_new(out)
     count = write(Layout.open(folder), out, officer=officer, begin=begin, end=end)
     say(f"{out}: {count} files")
     say(f"  next: python3 {out}/verify.py {out}      (needs nothing of Symphony)")

@@ -59,12 +59,12 @@ def check_command(
 ) -> None:  # fmt: skip
     """Run every implemented invariant's checks against live schemas.
 
-    Exit 0 all hold, 1 one is violated, 3 one could not be evaluated, 4 nothing was tested.
+    Exit 0 all hold, 1 one is violated, 3 one could not be evaluated, 4 nothing was tested; 2 for an ID that is none.
     """
     from symphony.invariants import proofs
 
     manifest = load_manifest()
-    chosen = frozenset(manifest.get(identifier).id for identifier in only)
+    chosen = _chosen(manifest, only)
     if sign is not None:
         _demand_whole(only, severity, release_folder, out)
         _demand_same(manifest, release_folder)
@@ -79,6 +79,13 @@ def check_command(
         _sign(report, sign, release_folder, out)
     say(summary(report) if output == "text" else FORMATS[output](report))
     context.exit(report.exit_code)
+
+
+def _chosen(manifest: Manifest, only: tuple[str, ...]) -> frozenset[str]:
+    try:
+        return frozenset(manifest.get(identifier).id for identifier in only)
+    except Refused as error:
+        raise click.BadParameter(f"{error.detail}; they are in: {error.next_step}", param_hint="--only") from error
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from contracts.errors import CannotEvaluate
+from contracts.errors import CannotEvaluate, Refused
 from contracts.times import SystemClock
 from rails.iso20022.samples import freshen
 from symphony.commands.common import dir_option, output_option, say, show_json
@@ -116,7 +116,10 @@ def payment() -> None:
 @dir_option
 @output_option
 def payment_show(instruction_id: str, folder: Path, output: str) -> None:
-    """Instruction, attestation, attempts, outcome and evidence of a payment, as a timeline. ID "last" is the latest."""
+    """Instruction, attestation, attempts, outcome and evidence of a payment, as a timeline. ID "last" is the latest.
+
+    Exit 1 when there is no such payment here, 3 could not tell.
+    """
     from symphony.stack.timeline import latest, timeline
 
     try:
@@ -125,7 +128,7 @@ def payment_show(instruction_id: str, folder: Path, output: str) -> None:
         raise click.BadParameter(f"{instruction_id!r} is no instruction id", param_hint="ID") from error
     found = timeline(Layout.open(folder), identifier)
     if found is None:
-        raise CannotEvaluate("NOT_FOUND", f"no instruction {identifier} here")
+        raise Refused("NOT_FOUND", f"no instruction {identifier} here", next_step="check the id, or: symphony payment show last")
     if output == "json":
         show_json(found)
         return

@@ -15,6 +15,22 @@ officer_option = click.option(
 )
 
 
+
+def _words(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """An option that says nothing is a usage error."""
+    if not value.strip():
+        raise click.BadParameter("it must say something")
+    return value
+
+
+reason_option = click.option(
+    "--reason", required=True, callback=_words, help="Why; the officers and the regulator read it."
+)
+ticket_option = click.option(
+    "--ticket", default="none", show_default=True, callback=_words, help="The change ticket."
+)
+
+
 @click.group()
 def release() -> None:
     """Releases: what officers approve and sidecars enforce.
@@ -35,8 +51,8 @@ def _layout(folder: Path, environment: str) -> Layout:
 @dir_option
 @env_option
 @officer_option
-@click.option("--reason", required=True, help="Why; the officers and the regulator read it.")
-@click.option("--ticket", default="none", show_default=True, help="The change ticket.")
+@reason_option
+@ticket_option
 @click.option(
     "--manifests", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of service manifests."
 )
@@ -64,6 +80,7 @@ def propose(
     from symphony.stack.gate import check_stack
 
     layout = _layout(folder, environment)
+    layout.officer(officer)  # a stranger is told before the gate runs
     template = load_template(environment_data or layout.folder / "environment.template.json")
     chosen = manifests or layout.folder / "manifests"
     files = release_one.release_files(layout, template=template, manifests=chosen, schemas=schemas)
@@ -104,8 +121,8 @@ def promote(number: int, folder: Path, environment: str, officer: str) -> None:
 @env_option
 @officer_option
 @click.option("--to", "to", type=click.IntRange(min=1), required=True, help="The release whose digests come back.")
-@click.option("--reason", required=True, help="Why.")
-@click.option("--ticket", default="none", show_default=True, help="The change ticket.")
+@reason_option
+@ticket_option
 def rollback(folder: Path, environment: str, officer: str, to: int, reason: str, ticket: str) -> None:
     """Propose the next release with the digests of release TO; it is approved as any other."""
     from contracts.times import SystemClock
@@ -128,7 +145,10 @@ def rollback(folder: Path, environment: str, officer: str, to: int, reason: str,
 @output_option
 @click.option("--as", "officer", default="alice", show_default=True, help="Who asks.")
 def show(number: int, folder: Path, environment: str, output: str, officer: str) -> None:
-    """One release: its state, who proposed and approved it, what changed since the one before."""
+    """One release: its state, who proposed and approved it, what changed since the one before.
+
+    Exit 1 when there is no such release, 3 could not tell.
+    """
     from symphony.release.review import difference, downloaded
     from symphony.stack.release_one import control_plane
 

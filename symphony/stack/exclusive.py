@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from contracts.errors import CannotEvaluate
-from symphony.stack.layout import Layout
+from symphony.stack.layout import Layout, make_folder
 
 PORTS_WAIT_S = 10.0
 """What a killed stack leaves behind needs a moment to end."""
@@ -20,7 +20,7 @@ PORTS_WAIT_S = 10.0
 @contextmanager
 def only(folder: Path) -> Iterator[None]:
     """Hold the folder; the kernel lets go of it however this process ends. Raises ``CannotEvaluate CONFIGURATION``."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(folder)
     descriptor = os.open(folder / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

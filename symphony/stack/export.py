@@ -10,12 +10,12 @@ from typing import Any
 
 import httpx
 
-from contracts.errors import CannotEvaluate, Refused
+from contracts.errors import CannotEvaluate, Misused, Refused
 from contracts.reasons import REASONS
 from contracts.times import SystemClock, rfc3339
 from contracts.tls import client_context
 from symphony.evidence_export import export as write_packet
-from symphony.stack.layout import Layout
+from symphony.stack.layout import Layout, demand_writable
 from symphony.stack.reading import named, reader
 
 TIMEOUT_S = 60.0
@@ -24,9 +24,9 @@ TIMEOUT_S = 60.0
 def export(layout: Layout, out: Path, *, officer: str, begin: datetime | None, end: datetime | None) -> int:
     """Write the packet; how many files it has. Raises ``Refused`` where ``out`` is there or nothing is in the
     period."""
+    folder = layout.officer(officer)
     read_at = SystemClock().now()
     postings = [_posting(row) for row in _postings(layout)]
-    folder = layout.officer(officer)
     context = client_context(folder / "client.pem", folder / "client-key.pem", layout.ca)
     params = {name: rfc3339(moment) for name, moment in (("from", begin), ("to", end)) if moment is not None}
     with (
@@ -38,6 +38,20 @@ def export(layout: Layout, out: Path, *, officer: str, begin: datetime | None, e
         parts = map(json.loads, answer.iter_lines())
         write_packet(parts, out, postings=postings, ledger_read_at=read_at)
     return sum(1 for path in out.rglob("*") if path.is_file())
+
+
+def demand_new(out: Path) -> None:
+    """A packet can be written to ``out``. Raises ``Misused REQUEST_INVALID`` where it cannot, before anything is asked."""
+    try:
+        there = out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir())))
+        demand_writable(out.parent)
+    except OSError as error:
+        raise Misused(
+            "REQUEST_INVALID", f"no packet can be written to {out}: {error.strerror}",
+            next_step="choose a folder that you may write to: --out",
+        ) from error  # fmt: skip
+    if there:
+        raise Misused("REQUEST_INVALID", f"{out} is there already", next_step="name a new folder (--out), or remove that one")
 
 
 def _asked(client: httpx.Client, params: dict[str, str]) -> Any:

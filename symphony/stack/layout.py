@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from contracts.errors import CannotEvaluate
+from contracts.errors import CannotEvaluate, Misused
 
 PORTS = ("controlplane", "ledger", "acceptor")
+PORT_MAX = 65535
 ENVIRONMENT = "sandbox"
 SIDECAR = "reference-rail-1"
 SERVICE = "reference-rail"
@@ -41,7 +42,7 @@ class Layout:
     def create(cls, folder: Path) -> Layout:
         """The stack's layout; made and written the first time, the same ever after."""
         folder = folder.absolute()
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         path = folder / "stack.json"
         if not path.exists():
             document = {"ports": dict(zip(PORTS, _free_ports(len(PORTS)), strict=True)), "sockets": _socket_folder()}
@@ -54,15 +55,24 @@ class Layout:
 
     @classmethod
     def open(cls, folder: Path) -> Layout:
-        """An existing stack. Raises ``CannotEvaluate CONFIGURATION`` with the command that makes one."""
+        """An existing stack. Raises ``CannotEvaluate CONFIGURATION`` with the command that makes one, or mends it."""
         path = folder.absolute() / "stack.json"
         try:
             document = json.loads(path.read_text())
-            return cls(folder.absolute(), dict(document["ports"]), Path(document["sockets"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            ports = {name: int(document["ports"][name]) for name in PORTS}
+            if not all(0 < port <= PORT_MAX for port in ports.values()):
+                raise ValueError("a port is out of range")
+            return cls(folder.absolute(), ports, Path(document["sockets"]))
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise CannotEvaluate(
                 "CONFIGURATION", f"{folder} is not a stack", next_step=f"symphony up --dir {folder}"
             ) from error
+        except OSError as error:
+            raise CannotEvaluate(
+                "CONFIGURATION", f"{path} cannot be read: {error.strerror}", next_step="be the user who made the stack"
+            ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise CannotEvaluate("CONFIGURATION", f"{path} is damaged", next_step=_way_out(folder, path)) from error
 
     def url(self, name: str) -> str:
         """The address of a server: ``controlplane``, ``ledger`` or ``acceptor``."""
@@ -75,20 +85,23 @@ class Layout:
         return path
 
     def officer(self, name: str) -> Path:
-        """An officer's folder. Raises ``CannotEvaluate CONFIGURATION`` for a stranger."""
-        path = self.folder / "officers" / name
-        if Path(name).name != name or not path.is_dir():
-            known = ", ".join(sorted(p.name for p in (self.folder / "officers").glob("*")))
-            raise CannotEvaluate("CONFIGURATION", f"no officer {name} here", next_step=f"one of: {known}")
-        return path
+        """An officer's folder. Raises ``Misused CONFIGURATION`` for a stranger."""
+        return self._person("officer", name, "--as")
 
     def participant(self, name: str) -> Path:
-        """A participant's folder. Raises ``CannotEvaluate CONFIGURATION`` for a stranger."""
-        path = self.folder / "participants" / name
-        if Path(name).name != name or not path.is_dir():
-            known = ", ".join(sorted(p.name for p in (self.folder / "participants").glob("*")))
-            raise CannotEvaluate("CONFIGURATION", f"no participant {name} here", next_step=f"one of: {known}")
-        return path
+        """A participant's folder. Raises ``Misused CONFIGURATION`` for a stranger."""
+        return self._person("participant", name, "--participant")
+
+    def _person(self, kind: str, name: str, option: str) -> Path:
+        known = {path.name: path for path in (self.folder / f"{kind}s").glob("*") if path.is_dir()}
+        if not known:
+            raise CannotEvaluate(
+                "CONFIGURATION", f"{self.folder} has no {kind}s yet", next_step=f"symphony up --dir {self.folder}"
+            )
+        if name not in known:
+            detail = f"no {kind} {name} here, but {', '.join(sorted(known))}"
+            raise Misused("CONFIGURATION", detail, next_step=f"name one of them: {option}")
+        return known[name]
 
     @property
     def ca(self) -> Path:
@@ -115,6 +128,34 @@ class Layout:
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return dict(document)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a stack's folder (0700) where there is none. Raises ``Misused CONFIGURATION`` where none can be."""
+    try:
+        demand_writable(folder)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise Misused(
+            "CONFIGURATION", f"{folder} cannot be a stack's folder: {error.strerror}",
+            next_step="choose a folder that you may write to: --dir",
+        ) from error  # fmt: skip
+
+
+def demand_writable(folder: Path) -> None:
+    """Whether files can be made in a folder, or in the nearest one above it that is there. ``OSError`` when not."""
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    with tempfile.TemporaryFile(dir=there):
+        pass
+
+
+def _way_out(folder: Path, path: Path) -> str:
+    """What mends a damaged ``stack.json``: it only has ports and the socket folder, which are chosen anew."""
+    running = Layout(folder.absolute(), {}, Path()).running()
+    first = f"kill {running['pid']}; " if running else ""
+    return f"{first}rm {path}; symphony up --dir {folder}      (chooses new ports; keys and payments are kept)"
 
 
 def started(pid: int) -> str:

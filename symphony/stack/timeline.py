@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from contracts.errors import CannotEvaluate
+from contracts.errors import Refused
 from contracts.money import decimal_text
 from symphony.iso4217 import currencies
 from symphony.stack.layout import SIDECAR, Layout
@@ -12,11 +12,11 @@ from symphony.stack.reading import named, reader
 
 
 def latest(layout: Layout) -> str:
-    """The id of the latest instruction. Raises ``CannotEvaluate NOT_FOUND`` when there is none."""
+    """The id of the latest instruction. Raises ``Refused NOT_FOUND`` when there is none."""
     with reader(layout, "sidecar") as sidecar:
         row = sidecar.execute(named("latest")).fetchone()
     if row is None:
-        raise CannotEvaluate("NOT_FOUND", "no payment yet", next_step="symphony submit FILE.xml")
+        raise Refused("NOT_FOUND", "no payment yet", next_step="symphony submit FILE.xml")
     return str(row["instruction_id"])
 
 

@@ -19,7 +19,7 @@ from symphony.stack import prepare
 from symphony.stack.environment import load_template, manifests_in, template_of
 from symphony.stack.exclusive import demand_ports, only
 from symphony.stack.gate import check_stack
-from symphony.stack.layout import Layout, write_json
+from symphony.stack.layout import Layout, make_folder, write_json
 from symphony.stack.release_one import release_one
 from symphony.stack.supervisor import Supervisor
 
@@ -142,7 +142,9 @@ def _bring_up(
 
 def detached(folder: Path, arguments: list[str], say: Say) -> None:
     """Start ``symphony up`` in the background and wait until it is ready; whoever interrupts the wait ends it."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(folder)
+    if (folder / "stack.json").exists():
+        Layout.open(folder)  # a damaged one says so here, with the way out
     log = folder / f"up.{os.getpid()}.log"  # another one may be coming up there, and have its log
     with log.open("wb") as out:
         process = subprocess.Popen(
