@@ -6,7 +6,8 @@
     invariants.py  what must hold in the database before a release activates
     reporting.py   the ledger's status to the control plane
     batching.py    micro-batches: many requests, one commit
-    reading.py     GET /v1/postings, /v1/accounts, /health
+    refusals.py    the durable record of what was refused
+    reading.py     GET /v1/postings, /v1/accounts, /v1/refusals, /health
     store/         every statement, in named .sql files; what a failed commit means
     app.py         the ASGI application     server.py  TLS, start, stop     config.py  every bound
 

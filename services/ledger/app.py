@@ -30,6 +30,7 @@ class Application:
             routes=[
                 Route(POSTINGS, self._read(books.postings), methods=["GET"]),
                 Route("/v1/accounts", self._read(books.accounts), methods=["GET"]),
+                Route("/v1/refusals", self._read(books.refusals), methods=["GET"]),
                 Route("/health/live", self._read(books.live), methods=["GET"]),
                 Route("/health/ready", self._read(books.ready), methods=["GET"]),
             ],

@@ -28,6 +28,10 @@ TRANSACTION_TIMEOUT_MS = 3000
 """After this PostgreSQL itself ends a transaction; the client gives up ``CLIENT_MARGIN_S`` later."""
 CLIENT_MARGIN_S = 1.0
 PAGE_SIZE = 500
+REFUSALS_SINGLY_PER_S = 50
+"""Refusals a second that are recorded as a row each; the others of that second are counted by reason code."""
+REFUSAL_WRITE_S = 1.0
+"""How long a refusal waits for its record; after it the answer goes out, and the record is counted instead."""
 GRACE_S = 60
 """How long permits under the release before the active one are taken."""
 FETCH_INTERVAL_MIN_S = 0.2

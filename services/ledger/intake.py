@@ -3,8 +3,8 @@
 The order of the checks; each refusal before the last means that surely nothing was posted:
 
 1. the connection's certificate is current, not revoked, and one that may connect
-2. one ``Symphony-Permit`` header, base64url without padding                PERMIT_MISSING, PERMIT_MALFORMED
-3. headers and body inside their bounds                                     REQUEST_INVALID, BODY_TOO_LARGE
+2. headers and body inside their bounds                                     REQUEST_INVALID, BODY_TOO_LARGE
+3. one ``Symphony-Permit`` header, base64url without padding                PERMIT_MISSING, PERMIT_MALFORMED
 4. the release that the permit names                                        NO_ACTIVE_RELEASE, RELEASE_*
 5. the body fits ``symphony.posting/1`` and is its own canonical bytes      POSTING_INVALID
 6. the permit holds (``contracts.permit``) under that release, its key is not revoked, it names the release's
@@ -13,7 +13,8 @@ The order of the checks; each refusal before the last means that surely nothing 
 8. the database's own rules (migrations/ledger/0004_functions.sql)          PERMIT_SUPERSEDED, POSTING_CONFLICT,
                                                                             ACCOUNT_UNKNOWN
 
-``OUTCOME_UNKNOWN`` is the one answer after which a posting may exist: ask with a seal.
+``OUTCOME_UNKNOWN`` is the one answer after which a posting may exist: ask with a seal. Every other refusal of a peer
+with a certificate is recorded before it is answered (refusals.py).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from contracts.times import Clock, rfc3339
 from contracts.tls import peer_of
 from services.ledger import config
 from services.ledger.batching import Batcher
+from services.ledger.refusals import Refusals, Seen
 from services.ledger.releases import ReleaseWindow
 from services.ledger.replies import Reply, correlation_of, refusal, send_reply
 from services.ledger.store.postings import Answer, Effect
@@ -76,33 +78,41 @@ class Intake:
     """The ASGI function of ``POST /v1/postings``."""
 
     def __init__(
-        self, window: ReleaseWindow, callers: Callers, clock: Clock, posts: EffectBatcher, seals: EffectBatcher
-    ) -> None:
+        self, window: ReleaseWindow, callers: Callers, clock: Clock, posts: EffectBatcher, seals: EffectBatcher,
+        refusals: Refusals,
+    ) -> None:  # fmt: skip
         self._window = window
         self._callers = callers
         self._clock = clock
         self._posts = posts
         self._seals = seals
+        self._refusals = refusals
         self._roots = permit.VerifiedRoots()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; never an exception, never a stack trace to the caller."""
-        correlation = correlation_of(scope["headers"])
+        correlation, seen = correlation_of(scope["headers"]), Seen()
         try:
-            reply = await self._answer(scope, receive)
+            reply = await self._answer(scope, receive, seen)
         except SymphonyError as error:
-            reply = refusal(error, correlation)
-            _LOG.info("refused %s: %s", error.code, correlation)
+            reply = await self._refused(error, scope, seen, correlation)
         except Exception:  # noqa: BLE001 - logged, and answered INTERNAL
             _LOG.exception("a posting failed: %s", correlation)
-            reply = refusal(Refused("INTERNAL"), correlation)
+            reply = await self._refused(Refused("INTERNAL"), scope, seen, correlation)
         await send_reply(send, reply, correlation)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Reply:
+    async def _refused(self, error: SymphonyError, scope: Scope, seen: Seen, correlation: str) -> Reply:
+        _LOG.info("refused %s: %s", error.code, correlation)
+        peer = peer_of(scope)
+        if peer is not None:
+            await self._refusals.record(error, peer.sha256, seen)
+        return refusal(error, correlation)
+
+    async def _answer(self, scope: Scope, receive: Receive, seen: Seen) -> Reply:
         self._callers.check(scope)
-        permit_bytes = _permit_of(scope["headers"])
-        body = await _body_of(scope["headers"], receive)
-        effect = self._checked(permit.parse(permit_bytes), body)
+        _check_size(scope["headers"])
+        seen.body = await _body_of(scope["headers"], receive)
+        effect = self._checked(permit.parse(_permit_of(scope["headers"])), seen.body, seen)
         purpose = effect.claims.purpose
         if purpose == "post":
             return _posted(effect, await self._posts.submit(effect, timeout_s=config.REQUEST_TIMEOUT_S))
@@ -110,9 +120,9 @@ class Intake:
             return _sealed(effect, await self._seals.submit(effect, timeout_s=config.REQUEST_TIMEOUT_S))
         raise Refused("PURPOSE_NOT_BUILT", f"{purpose} is not built")
 
-    def _checked(self, presented: permit.Permit, body: bytes) -> Effect:
+    def _checked(self, presented: permit.Permit, body: bytes, seen: Seen) -> Effect:
         terms = self._window.choose(presented.claims.release_number)
-        document = _document_of(body)
+        document = seen.document = _document_of(body)
         claims = permit.verify_parsed(
             presented, body=body, purpose=document["purpose"], audience=terms.audience,
             environment=terms.environment, keys=terms.keys, now=self._clock.now(), skew_s=terms.skew_s,
@@ -129,10 +139,13 @@ class Intake:
         return Effect(claims, document, admitted)
 
 
-def _permit_of(headers: list[tuple[bytes, bytes]]) -> bytes:
-    """The permit's bytes; the encoding has one form, too."""
+def _check_size(headers: list[tuple[bytes, bytes]]) -> None:
     if sum(len(name) + len(value) for name, value in headers) > config.HEADER_BYTES_MAX:
         raise Refused("REQUEST_INVALID", f"headers over {config.HEADER_BYTES_MAX} bytes")
+
+
+def _permit_of(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """The permit's bytes; the encoding has one form, too."""
     values = [value for name, value in headers if name == PERMIT_HEADER]
     if not values:
         raise Refused("PERMIT_MISSING", "no Symphony-Permit header")

@@ -1,4 +1,5 @@
-"""Reading the ledger's own books, for reconciliation: postings by time, settlement accounts with derived balances.
+"""Reading the ledger's own books, for reconciliation: postings by time, settlement accounts with derived balances,
+refusals.
 
 A page of postings is ordered by posting id (uuid v7, so by time); ``cursor`` is the last id of the page before.
 A posting may commit up to the transaction timeout after its time, so a range is complete only before
@@ -51,13 +52,23 @@ class Books:
     async def accounts(self, query: Query) -> Reply:
         """``GET /v1/accounts?cursor``."""
         _only(query, "cursor")
-        cursor = query.get("cursor", "0")
-        if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
-            raise Refused("REQUEST_INVALID", "cursor: not one of ours")
-        rows = await self._database.transaction(text("read_accounts"), (int(cursor), config.PAGE_SIZE))
+        cursor = _number(query, "cursor", 0)
+        rows = await self._database.transaction(text("read_accounts"), (cursor, config.PAGE_SIZE))
         return _reply({
             "accounts": [_account(row) for row in rows],
             "next": str(rows[-1][0]) if len(rows) == config.PAGE_SIZE else None,
+        })
+
+    async def refusals(self, query: Query) -> Reply:
+        """``GET /v1/refusals?after&limit``: what POST /v1/postings refused, oldest first; ``after`` exclusive."""
+        _only(query, "after", "limit")
+        limit = min(_number(query, "limit", config.PAGE_SIZE), config.PAGE_SIZE)
+        if limit < 1:
+            raise Refused("REQUEST_INVALID", "limit: at least 1")
+        rows = await self._database.transaction(text("read_refusals"), (_number(query, "after", 0), limit))
+        return _reply({
+            "refusals": [_refusal(row) for row in rows],
+            "next": rows[-1][0] if len(rows) == limit else None,
         })
 
     async def live(self, query: Query) -> Reply:
@@ -93,6 +104,22 @@ def _account(row: Row) -> dict[str, Any]:
         "debits_minor": int(debits), "credits_minor": int(credits_minor), "lines": lines,
         "opened_at": rfc3339(opened_at),
     }  # fmt: skip
+
+
+def _refusal(row: Row) -> dict[str, Any]:
+    refusal_id, at, code, peer, body, instruction_id, purpose, count = row
+    return {
+        "refusal_id": refusal_id, "refused_at": rfc3339(at), "reason_code": code,
+        "peer_sha256": None if peer is None else peer.hex(), "body_sha256": None if body is None else body.hex(),
+        "instruction_id": None if instruction_id is None else str(instruction_id), "purpose": purpose, "count": count,
+    }  # fmt: skip
+
+
+def _number(query: Query, name: str, absent: int) -> int:
+    value = query.get(name, str(absent))
+    if not value.isascii() or not value.isdigit() or len(value) > 18:
+        raise Refused("REQUEST_INVALID", f"{name}: not one of ours")
+    return int(value)
 
 
 def _reply(document: dict[str, Any]) -> Reply:

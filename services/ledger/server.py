@@ -24,6 +24,7 @@ from services.ledger.batching import Batcher
 from services.ledger.config import Config
 from services.ledger.intake import Callers, Intake
 from services.ledger.reading import Books
+from services.ledger.refusals import Refusals
 from services.ledger.releases import Follower, Following, ReleaseWindow, Report
 from services.ledger.reporting import FleetReporter
 from services.ledger.store import Database
@@ -93,11 +94,13 @@ class Ledger:
         self._following = Following(follower, self.window, poll_s=settings.release_poll_ms / 1000, report=report)
         self._database = Database(settings.database_url)
         self._reading = Database(settings.database_url, connections_max=READERS_MAX)
+        self._recording = Database(settings.database_url, connections_max=1)
+        self._refusals = Refusals(self._recording)
         posts = Batcher("post", partial(post, self._database), _instruction, **_BOUNDS)
         seals = Batcher("seal", partial(seal, self._database), _instruction, **_BOUNDS)
         self._batchers = (posts, seals)
         callers = Callers(self.window, clock, settings.clients)
-        intake = Intake(self.window, callers, clock, posts, seals)
+        intake = Intake(self.window, callers, clock, posts, seals, self._refusals)
         self.application = Application(intake, Books(self._reading, self.window, clock), callers)
         self._server: _Server | None = None
 
@@ -129,6 +132,7 @@ class Ledger:
         for batcher in self._batchers:
             batcher.start(config.BATCH_WORKERS)
         following = asyncio.create_task(self._following.run(), name="following")
+        counting = asyncio.create_task(self._refusals.run(), name="counting refusals")
         try:
             yield
         finally:
@@ -137,6 +141,11 @@ class Ledger:
                 await following
             for batcher in self._batchers:
                 await batcher.stop()
+            counting.cancel()
+            with suppress(asyncio.CancelledError):
+                await counting
+            await self._refusals.write_counted()
+            await self._recording.close()
             await self._database.close()
             await self._reading.close()
 

@@ -157,6 +157,8 @@ def reconcile(context: click.Context, folder: Path, output: str) -> None:
         say(found["sentence"])
         for name, value in found["counts"].items():
             say(f"  {name:<28} {value}")
+        for code, count in found["ledger_refusals"].items():
+            say(f"  {'refused by the ledger itself':<28} {code} {count}")
         for line in found["problems"]:
             say(f"  WRONG: {line}")
     context.exit(0 if found["ok"] else 1)

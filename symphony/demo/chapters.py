@@ -271,6 +271,10 @@ def _ledger_alone(layout: Layout, teller: Teller) -> None:
                 answer.status_code == 403 and answer.json()["reason_code"] == code,
                 f"a direct call to the ledger {text}: 403 {code}", "nothing is posted",
             )  # fmt: skip
+            with reader(layout, "ledger") as ledger:
+                rows = ledger.execute(named("refusals_of_body"), (bytes.fromhex(sha256_hex(other)), code)).fetchall()
+            teller.claim(len(rows) == 1, f"{code} is on the ledger's own record", f"refusal {rows[0]['refusal_id']}"
+                         if rows else "no row")  # fmt: skip
 
 
 def _permit_for(layout: Layout, body: dict[str, Any]) -> bytes:

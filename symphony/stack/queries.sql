@@ -42,6 +42,12 @@ JOIN ledger.lines AS l USING (posting_id) JOIN ledger.accounts AS a USING (accou
 WHERE p.purpose = 'post'
 GROUP BY p.posting_id, p.instruction_id, p.amount_minor, p.currency, p.posted_at
 
+-- name: ledger_refusals
+SELECT reason_code, sum(count)::bigint AS count FROM ledger.refusals GROUP BY reason_code ORDER BY reason_code
+
+-- name: refusals_of_body
+SELECT refusal_id, refused_at FROM ledger.refusals WHERE body_sha256 = %s AND reason_code = %s
+
 -- name: shipped_allows
 SELECT item ->> 'instruction_id' AS instruction_id, (item ->> 'amount_minor')::bigint AS amount_minor
 FROM symphony.log_leaves AS l

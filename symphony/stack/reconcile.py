@@ -22,9 +22,13 @@ PROBLEMS_MAX = 50
 
 
 def take(layout: Layout) -> dict[str, Any]:
-    """``{"ok", "sentence", "counts", "problems"}``. Raises ``CannotEvaluate`` when a database does not answer."""
+    """``{"ok", "sentence", "counts", "problems", "ledger_refusals"}``; the last: calls refused by the ledger, by code.
+
+    Raises ``CannotEvaluate`` when a database does not answer.
+    """
     with reader(layout, "ledger") as ledger:
         postings = ledger.execute(named("postings")).fetchall()
+        refusals = {row["reason_code"]: row["count"] for row in ledger.execute(named("ledger_refusals"))}
     with reader(layout, "sidecar") as sidecar:
         instructions = sidecar.execute(named("instructions")).fetchall()
         sequences = sidecar.execute(named("sequence_gaps")).fetchall()
@@ -32,7 +36,10 @@ def take(layout: Layout) -> dict[str, Any]:
         state = sidecar.execute(named("doctor_sidecar")).fetchone() or {}
     with reader(layout, "controlplane") as control:
         shipped = {row["instruction_id"]: row["amount_minor"] for row in control.execute(named("shipped_allows"))}
-    return judge(instructions, postings, sequences, streams, shipped, backlog=int(state.get("evidence_backlog") or 0))
+    backlog = int(state.get("evidence_backlog") or 0)
+    return {
+        **judge(instructions, postings, sequences, streams, shipped, backlog=backlog), "ledger_refusals": refusals,
+    }  # fmt: skip
 
 
 def judge(

@@ -11,7 +11,7 @@ from contracts.errors import CannotEvaluate, NotTrusted
 from services.ledger import invariants
 
 TABLES = {"accounts": "agent", "postings": "rail", "lines": "side", "permit_marks": "epoch", "seals": "epoch",
-          "accepted_releases": "number"}  # fmt: skip
+          "accepted_releases": "number", "refusals": "count"}  # fmt: skip
 MUTATIONS = ("UPDATE ledger.{} SET {column} = {column}", "DELETE FROM ledger.{}", "TRUNCATE ledger.{}")
 POST = (
     "SELECT outcome, posting_id FROM ledger.post(%s::uuid[], %s::bigint[], %s::bigint[], %s::bytea[], %s::text[],"
@@ -55,6 +55,7 @@ def filled(writer):
         ([uuid4()], [DIGEST], [DIGEST]),
     )
     writer.execute("SELECT ledger.accept_release(1, %s)", ("0" * 64,))
+    writer.execute("SELECT ledger.record_refusals('{PERMIT_MISSING}', '{NULL}', '{NULL}', '{NULL}', '{NULL}', '{1}')")
 
 
 def denied(connection, statement):

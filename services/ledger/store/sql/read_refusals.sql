@@ -1,0 +1,2 @@
+-- A page of refusals, after exclusive, by id.
+SELECT * FROM ledger.read_refusals(%s::bigint, %s::integer)
