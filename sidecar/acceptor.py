@@ -21,6 +21,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from contracts.errors import SymphonyError
+from contracts.insecure import warn_of_wildcards
 from contracts.release import load_held
 from contracts.times import Clock, SystemClock, parse_rfc3339
 from contracts.tls import uvicorn_config
@@ -101,6 +102,7 @@ class Acceptor:
             self.context.reload(active.release.environment_data["certificate_authorities"])
             await self.pipeline.configure_adapter(active)
             self.pipeline.bound(active)
+            warn_of_wildcards(f"the acceptor of {active.release.manifest['service']}", active.release.environment_data)
             _LOG.info("release %d is active", number)
         else:
             active = view.active

@@ -7,6 +7,7 @@ an unknown one is ``RELEASE_CHANGED``. A release whose schemas are refused chang
 from __future__ import annotations
 
 from contracts.errors import CannotEvaluate, Refused
+from contracts.insecure import warn_of_wildcards
 from contracts.times import parse_rfc3339
 from rails.iso20022.ledger import Ledger
 from rails.iso20022.limits import RELEASES_KEPT_MAX
@@ -37,8 +38,10 @@ class Iso20022Adapter:
         self._rules: dict[int, Ruleset] = {}
 
     async def configure(self, request: ConfigureRequest) -> None:
-        """Compile the release's schemas. Raises ``RELEASE_SCHEMA_HOSTILE``."""
+        """Compile the release's schemas; a new one's wildcards are warned of. Raises ``RELEASE_SCHEMA_HOSTILE``."""
         rules = Ruleset(Schemas(request.schemas), request.context)
+        if request.release_number not in self._rules:
+            warn_of_wildcards("the ISO 20022 adapter", {"wildcards": request.context.wildcards})
         self._rules.pop(request.release_number, None)
         self._rules[request.release_number] = rules
         while len(self._rules) > RELEASES_KEPT_MAX:

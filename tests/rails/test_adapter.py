@@ -13,20 +13,22 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from contracts import wire
 from contracts.errors import SymphonyError
+from contracts.insecure import InsecureWarning
 from rails.iso20022.adapter import Iso20022Adapter
 from rails.iso20022.config import load
+from rails.iso20022.ledger import Ledger
 from rails.iso20022.normalise import normalise
 from rails.iso20022.reader import Reader
 from rails.iso20022.samples import Sample
 from rails.sdk import AdapterClient, Outcome, RailStatus, SubmitItem, TransactionStatus
 from rails.sdk.conformance import Kit, check
-from rails.sdk.types import MessageInfo, ReconcileRequest, RenderRequest, StatusReport
+from rails.sdk.types import ConfigureRequest, MessageInfo, ReconcileRequest, RenderRequest, StatusReport
 from tests.rails.examples import BAD, VALID
 from tests.rails.fake_ledger import Files, fake_ledger, item, posted, replying
 from tests.rails.support import NOW, ROOT, context, narrow, read, schema_sources
@@ -359,3 +361,14 @@ def test_a_defect_while_reading_one_message_costs_only_that_one(monkeypatch: pyt
         assert not any(isinstance(answers[n], Exception) for n in (0, 2))
 
     asyncio.run(reads())
+
+
+def test_a_release_with_wildcards_is_warned_of_once_when_it_is_configured() -> None:
+    """A warning outside the block is an error."""
+    made = Iso20022Adapter(cast("Ledger", None))
+    wide = ConfigureRequest(release_number=1, schemas=schema_sources(), context=context(wild=True))
+    with pytest.warns(InsecureWarning, match="the ISO 20022 adapter .*: agents, currencies"):
+        asyncio.run(made.configure(wide))
+    asyncio.run(made.configure(wide))
+    asyncio.run(made.configure(ConfigureRequest(release_number=2, schemas=schema_sources(), context=context())))
+    made._reader.close()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from contracts.errors import CannotEvaluate
+from contracts.insecure import InsecureWarning
 from contracts.times import rfc3339
 from sidecar.acceptor import Acceptor
 from sidecar.attestation.rejects import RejectLimiter
@@ -157,3 +158,17 @@ async def test_revocations_and_usage_follow_the_writer_within_a_release() -> Non
     world.state = {"release": None}
     await made.follow_once()
     assert world.view is None
+
+
+async def test_a_release_with_wildcards_is_warned_of_once_at_its_activation() -> None:
+    """A warning outside the block is an error."""
+    world = World()
+    made = acceptor(world)
+    data = support.environment_data()
+    data["wildcards"] = {**data["wildcards"], "agents": True}
+    made._load = lambda number, _digest: support.active(number, data=data)
+    world.state = said()
+    with pytest.warns(InsecureWarning, match="the acceptor of .*: agents"):
+        await made.follow_once()
+    await made.follow_once()
+    assert world.view is not None
