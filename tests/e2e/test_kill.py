@@ -69,7 +69,7 @@ class Load:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._pool.shutdown()
+        self._pool.shutdown(cancel_futures=True)
         self._closing.close()
 
     def send(self, count: int = PAYMENTS) -> list[Future[None]]:
