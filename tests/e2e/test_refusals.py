@@ -236,6 +236,7 @@ def test_the_ledger_acts_only_on_a_permit(stack: Stack) -> None:
     status, answer = ask_ledger(stack, body, None)
     assert (status, answer["reason_code"]) == (403, "PERMIT_MISSING")
     assert_not_posted(stack, body)
+    assert stack.json("reconcile", code=None)["ledger_refusals"]["PERMIT_MISSING"] >= 1
 
 
 @pytest.mark.parametrize(
