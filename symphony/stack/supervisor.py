@@ -1,7 +1,7 @@
 """Run the processes of a local stack: start in order, restart what dies, stop in the reverse order.
 
-A process that dies is started again after a back-off, at most ``RESTARTS_MAX`` times in a row; ``run.json`` says what
-runs.
+A process that dies is started again after a back-off, at most ``RESTARTS_MAX`` times in a row; PostgreSQL, too, also when
+it dies again while it recovers. ``run.json`` says what runs.
 Each child is told by the kernel to end when the supervisor does, so nothing is left behind.
 """
 
@@ -79,6 +79,7 @@ class Supervisor:
     ready: bool = False
     stopping: bool = False
     _database_due_at: float = 0.0
+    _database_failures: int = 0
 
     def add(self, name: str, config: Path) -> None:
         """Start a process and keep it running."""
@@ -92,7 +93,7 @@ class Supervisor:
         now = time.monotonic()
         if now >= self._database_due_at:
             self._database_due_at = now + DATABASE_EVERY_S
-            self.cluster.start()  # no effect while it runs; after a crash PostgreSQL recovers from its WAL
+            self._keep_database()
         for process in self.processes.values():
             if process.alive:
                 if process.restarts and now - process.started_at > STEADY_S:
@@ -106,6 +107,17 @@ class Supervisor:
             if now >= process.due_at:
                 process.start()
                 self.write()
+
+    def _keep_database(self) -> None:
+        """No effect while it runs; after a crash PostgreSQL recovers from its WAL, and may die on that, too."""
+        try:
+            self.cluster.start()
+            self._database_failures = 0
+        except CannotEvaluate as error:
+            self._database_failures += 1
+            if self._database_failures > RESTARTS_MAX:
+                raise
+            print(f"PostgreSQL did not start (attempt {self._database_failures}): {error.detail}", file=sys.stderr, flush=True)
 
     def wait(self, ready: Callable[[], bool], *, timeout_s: float, what: str) -> None:
         """Look after the processes until ``ready``. Raises ``CannotEvaluate`` with the tail of the logs to read."""
