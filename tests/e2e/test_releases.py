@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from contracts.keys import load_private_key
 from controlplane.context import Context
 from controlplane.store import Database
+from symphony.participant import Reply
 from symphony.release.ceremony import Ceremony
 from symphony.release.client import Officer
 from symphony.release.gate import sign_gate
@@ -68,10 +70,23 @@ def test_a_lower_cap_is_proposed_approved_by_two_others_and_promoted(release_sta
     until(lambda: fleet(stack)["reference-rail"]["active_number"] == 2, timeout_s=PROOF_S_MAX, what="release 2 in the sidecar")
     os.kill(stack.pid("ledger"), signal.SIGKILL)  # what it had not read is lost with it
     until(lambda: active_everywhere(stack, 2), timeout_s=PROOF_S_MAX, what="release 2")
-    reply = stack.submit(message("2000.00"))
+    reply = answered(stack, message("2000.00"))
     assert (reply.status, reply.code, reply.body[0]["policy_version"]) == (422, "CAP_PAYMENT_VALUE", 2)
     assert stack.submit(message("1000.00")).status == 202
     assert_voided(stack, held)
+
+
+def answered(stack: Stack, raw: bytes) -> Reply:
+    """The answer of a sidecar that may be changing its release: a 503 is sent again under the same key."""
+    key = str(uuid.uuid4())
+
+    def reply() -> Reply | None:
+        found = stack.submit(raw, key=key)
+        return None if found.status == 503 else found
+
+    got = until(reply, timeout_s=PROOF_S_MAX, what="an answer")
+    assert isinstance(got, Reply)
+    return got
 
 
 def held_back(stack: Stack) -> list[str]:
@@ -98,7 +113,7 @@ def test_it_is_rolled_back_as_release_3(release_stack: Stack) -> None:
         stack.symphony("release", "approve", "3", "--as", officer)
     stack.symphony("release", "promote", "3", "--as", "dalitso")
     until(lambda: active_everywhere(stack, 3), timeout_s=PROOF_S_MAX, what="release 3")
-    reply = stack.submit(message("2000.00"))
+    reply = answered(stack, message("2000.00"))
     assert (reply.status, reply.body[0]["policy_version"]) == (202, 3)
     assert stack.participant().wait(reply.accepted[0])["state"] == "SUCCEEDED"
     assert [entry["status"] for entry in stack.json("release", "list")] == ["ACTIVE", "SUPERSEDED", "SUPERSEDED"]
@@ -148,7 +163,7 @@ def test_a_release_forged_with_database_and_online_keys_is_refused_and_reported(
 
     until(refused, timeout_s=PROOF_S_MAX, what="the refusal")
     assert {entry["active_number"] for entry in fleet(stack).values()} == {3}
-    reply = stack.submit(message("2000.00"))
+    reply = answered(stack, message("2000.00"))
     assert (reply.status, reply.body[0]["policy_version"]) == (202, 3)
     assert stack.participant().wait(reply.accepted[0])["state"] == "SUCCEEDED"
     assert stack.submit(message("60000000.00")).code == "CAP_PAYMENT_VALUE"
