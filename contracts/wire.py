@@ -128,8 +128,8 @@ class Client:
 def _said(error: Any) -> SymphonyError:
     """The peer's error; a code outside the closed list, of another version perhaps, is ``INTERNAL``."""
     code, detail = (error.get("code"), error.get("detail")) if isinstance(error, dict) else (None, "")
-    if code in REASONS:
-        return SymphonyError(str(code), str(detail))
+    if isinstance(code, str) and code in REASONS:
+        return SymphonyError(code, str(detail or ""))
     return SymphonyError("INTERNAL", f"the peer answered with the unknown code {str(code)[:40]!r}")
 
 

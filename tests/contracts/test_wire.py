@@ -35,6 +35,8 @@ async def _answered(path: Path, error: Any) -> SymphonyError:
         ({"code": "RELEASE_CHANGED", "detail": "d"}, "RELEASE_CHANGED"),
         ({"code": "OF_A_LATER_VERSION", "detail": "d"}, "INTERNAL"),
         ({"code": None}, "INTERNAL"),
+        ({"code": ["RELEASE_CHANGED"]}, "INTERNAL"),
+        ({"code": {}}, "INTERNAL"),
         ({}, "INTERNAL"),
         ("words", "INTERNAL"),
     ],
