@@ -75,8 +75,12 @@ class Refusals:
     async def write_counted(self) -> None:
         """One row for each reason code that was counted since the last time."""
         counted, self._counted = self._counted, Counter()
-        if counted and not await self._written([(code, None, None, None, None, n) for code, n in counted.items()]):
-            self._counted += counted
+        written = not counted
+        try:
+            written = written or await self._written([(code, None, None, None, None, n) for code, n in counted.items()])
+        finally:  # also when it is cancelled, as the end of the process does: the last write has them
+            if not written:
+                self._counted += counted
 
     def _may_stand_alone(self) -> bool:
         second = int(time.monotonic())

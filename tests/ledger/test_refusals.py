@@ -121,6 +121,24 @@ def test_a_store_that_is_away_raises_nothing_and_loses_nothing():
     assert asyncio.run(away()) == {"PERMIT_MISSING": 1}
 
 
+def test_counts_whose_write_is_cancelled_are_kept_for_the_last_write(monkeypatch):
+    async def cancelled():
+        refusals = Refusals(Database("postgresql://nobody@127.0.0.1:1/none"))
+        refusals._counted["PERMIT_MISSING"] = 3
+
+        async def hangs(_rows):
+            await asyncio.sleep(60)
+
+        monkeypatch.setattr(refusals, "_written", hangs)
+        task = asyncio.create_task(refusals.write_counted())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return refusals._counted
+
+    assert asyncio.run(cancelled()) == {"PERMIT_MISSING": 3}
+
+
 def test_refusals_are_read_page_by_page(client, newest):
     bodies = [posting() for _ in range(3)]
     _, before = client.request("GET", "/v1/refusals")
