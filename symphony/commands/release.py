@@ -15,7 +15,6 @@ officer_option = click.option(
 )
 
 
-
 def _words(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     """An option that says nothing is a usage error."""
     if not value.strip():
