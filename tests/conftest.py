@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis  # noqa: F401 - its plugin else first imports it in the summary; CPython 3.11 may fail on that (gh-106905)
 import pytest
 
 from tests.support.database import TestPostgres

@@ -17,6 +17,9 @@ async def _answered(path: Path, error: Any) -> SymphonyError:
         frame = await read_frame(reader)
         writer.write(pack_frame({"id": frame["id"], "error": error}))
         await writer.drain()
+        await reader.read()  # until the caller hangs up
+        writer.close()
+        await writer.wait_closed()
 
     server = await asyncio.start_unix_server(peer, str(path))
     client = Client(path)
@@ -27,6 +30,7 @@ async def _answered(path: Path, error: Any) -> SymphonyError:
     finally:
         await client.close()
         server.close()
+        await server.wait_closed()
 
 
 @pytest.mark.parametrize(
