@@ -22,7 +22,7 @@ def page(suite: ET.Element, commit: str) -> str:
     head = [
         "# The last long run",
         "",
-        "Written by `make test-long`. `SYMPHONY_SEED=N make test-long` gives the order of faults of seed N again, not their moments.",
+        "Written by `make test-long`. `SYMPHONY_SEED=N` gives it the order of faults of seed N again, not their moments.",
         "",
         f"* commit: `{commit}`, begun {suite.get('timestamp')}",
         f"* machine: {os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}",
