@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from contracts.canonical import parse_json
@@ -20,10 +20,13 @@ _LOG = logging.getLogger("symphony.controlplane")
 async def read_body(request: Request, *, bytes_max: int = BODY_BYTES_MAX) -> bytes:
     """The body, read no further than its bound. Raises ``Refused REQUEST_INVALID``."""
     out = bytearray()
-    async for chunk in request.stream():
-        out += chunk
-        if len(out) > bytes_max:
-            raise Refused("REQUEST_INVALID", f"the body is over {bytes_max} bytes")
+    try:
+        async for chunk in request.stream():
+            out += chunk
+            if len(out) > bytes_max:
+                raise Refused("REQUEST_INVALID", f"the body is over {bytes_max} bytes")
+    except ClientDisconnect as error:  # a peer that goes away, or our own end, while a body comes: no error of ours
+        raise Refused("REQUEST_INVALID", "the body did not come whole") from error
     return bytes(out)
 
 
