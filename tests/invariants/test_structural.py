@@ -1,0 +1,112 @@
+"""MIG-12: a structural change comes with exactly one of a manifest change and a timeboxed exception."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import CannotEvaluate, Refused
+from symphony.invariants.structural import Change, changes, judge
+
+MANIFEST = "invariants/INVARIANTS_MANIFEST.yml"
+GLOBS = ["migrations/**", "policies/**"]
+
+
+def git(root: Path, *words: str) -> str:
+    done = subprocess.run(
+        ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *words], cwd=root, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    for name, words in ((MANIFEST, "invariants:\n- id: INV-001\n  title: first\n"), ("migrations/a/0001_x.sql", "SELECT 1;\n")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(words)
+    git(tmp_path, "init", "-q", "-b", "main")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "one")
+    return tmp_path
+
+
+def looked(root: Path, since: str = "HEAD") -> Change:
+    return changes(root, since, GLOBS, [root / MANIFEST])
+
+
+def test_a_file_that_is_not_structural_needs_nothing(repository: Path) -> None:
+    (repository / "README.md").write_text("x")
+    assert "nothing structural" in judge(looked(repository), [])
+
+
+@pytest.mark.parametrize("committed", [False, True])
+@pytest.mark.parametrize("name", ["migrations/a/0002_y.sql", "migrations/a/0001_x.sql", "policies/deep/er/p.rego"])
+def test_a_structural_change_alone_is_refused(repository: Path, name: str, committed: bool) -> None:
+    base = git(repository, "rev-parse", "HEAD")
+    (repository / name).parent.mkdir(parents=True, exist_ok=True)
+    (repository / name).write_text("changed")
+    if committed:
+        git(repository, "add", ".")
+        git(repository, "commit", "-q", "-m", "two")
+    with pytest.raises(Refused, match="no invariant did"):
+        judge(looked(repository, base), [])
+
+
+def test_a_deleted_structural_file_counts(repository: Path) -> None:
+    (repository / "migrations/a/0001_x.sql").unlink()
+    assert looked(repository).files == ("migrations/a/0001_x.sql",)
+
+
+def test_a_change_of_the_invariants_lets_it_pass_and_words_of_a_comment_do_not(repository: Path) -> None:
+    (repository / "migrations/a/0002_y.sql").write_text("x")
+    manifest = repository / MANIFEST
+    manifest.write_text("# a comment\n" + manifest.read_text())
+    with pytest.raises(Refused):
+        judge(looked(repository), [])
+    manifest.write_text(manifest.read_text().replace("first", "other"))
+    assert "a change of the invariants" in judge(looked(repository), [])
+
+
+def test_an_exception_covers_every_file_or_none(repository: Path) -> None:
+    (repository / "migrations/a/0002_y.sql").write_text("x")
+    assert "the exception T-1" in judge(looked(repository), [("T-1", ["migrations/*"])])
+    (repository / "policies").mkdir()
+    (repository / "policies/p.rego").write_text("x")
+    with pytest.raises(Refused):
+        judge(looked(repository), [("T-1", ["migrations/*"])])
+
+
+def test_both_at_once_is_refused(repository: Path) -> None:
+    (repository / "migrations/a/0002_y.sql").write_text("x")
+    (repository / MANIFEST).write_text("invariants: []\n")
+    with pytest.raises(Refused, match="and an exception"):
+        judge(looked(repository), [("T-1", ["migrations/*"])])
+
+
+def test_what_branched_off_is_compared_with_where_it_did(repository: Path) -> None:
+    """A structural change of the other branch is not ours."""
+    git(repository, "checkout", "-q", "-b", "mine")
+    git(repository, "checkout", "-q", "main")
+    (repository / "migrations/a/0002_y.sql").write_text("x")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "theirs")
+    git(repository, "checkout", "-q", "mine")
+    assert looked(repository, "main").files == ()
+
+
+@pytest.mark.parametrize("since", ["0" * 40, "no-such-branch", "--all"])
+def test_a_commit_that_is_not_here_cannot_be_evaluated(repository: Path, since: str) -> None:
+    with pytest.raises(CannotEvaluate):
+        looked(repository, since)
+
+
+def test_a_folder_that_is_no_checkout_cannot_be_evaluated(tmp_path: Path) -> None:
+    with pytest.raises(CannotEvaluate):
+        changes(tmp_path, "HEAD", GLOBS, [])
+
+
+def test_a_manifest_that_names_nothing_structural_is_no_pass(repository: Path) -> None:
+    with pytest.raises(CannotEvaluate, match="nothing structural"):
+        changes(repository, "HEAD", [], [])
