@@ -27,8 +27,12 @@ SELECT count(*) AS seen, coalesce(array_agg(what) FILTER (WHERE granted), '{}'::
     SELECT r.rolname || ' may create in schema ' || n.nspname AS what, has_schema_privilege(r.oid, n.oid, 'CREATE') AS granted
     FROM runtime_role AS r CROSS JOIN ours AS n
     UNION ALL
-    SELECT r.rolname || ' may create in the database', has_database_privilege(r.oid, current_database(), 'CREATE, TEMP')
+    SELECT r.rolname || ' may create in the database, or temporary tables', has_database_privilege(r.oid, current_database(), 'CREATE, TEMP')
     FROM runtime_role AS r
+    UNION ALL
+    SELECT 'PUBLIC may create in schema ' || n.nspname, has_schema_privilege('public', n.oid, 'CREATE') FROM ours AS n
+    UNION ALL
+    SELECT 'PUBLIC may create in the database, or temporary tables', has_database_privilege('public', current_database(), 'CREATE, TEMP')
 ) AS looked
 
 -- name: INV-007
@@ -55,18 +59,26 @@ SELECT count(*) AS seen, coalesce(array_agg(what) FILTER (WHERE bad), '{}'::text
 ) AS looked
 
 -- name: INV-008
--- SECURITY DEFINER functions pin their search_path, with pg_temp last.
-SELECT count(*) AS seen, coalesce(array_agg(p.name) FILTER (WHERE NOT coalesce(
-    'search_path=pg_catalog, ' || p.nspname || ', pg_temp' = ANY (p.proconfig), false)), '{}'::text[]) AS violations
-FROM routine AS p WHERE p.prosecdef
+-- SECURITY DEFINER functions pin their search_path, with pg_temp last. Seen is every schema and every routine in it.
+SELECT count(*) AS seen, coalesce(array_agg(looked.what) FILTER (WHERE looked.bad), '{}'::text[]) AS violations FROM (
+    SELECT p.name || ' needs SET search_path = pg_catalog, ' || p.nspname || ', pg_temp' AS what, p.prosecdef
+        AND NOT coalesce('search_path=pg_catalog, ' || p.nspname || ', pg_temp' = ANY (p.proconfig), false) AS bad
+    FROM routine AS p
+    UNION ALL
+    SELECT 'schema ' || n.nspname, false FROM ours AS n
+) AS looked
 
 -- name: INV-009
--- SECURITY DEFINER functions hold no dynamic SQL, call none that does, and are in SQL or PL/pgSQL.
-SELECT count(*) AS seen, coalesce(array_agg(p.name) FILTER (WHERE
-    p.source ~* '\m(execute|query_to_xml\w*|cursor_to_xml\w*|dblink\w*)\M' OR p.lanname NOT IN ('sql', 'plpgsql') OR EXISTS (
-        SELECT 1 FROM routine AS h WHERE NOT h.prosecdef AND h.source ~* '\mexecute\M' AND p.source ~* ('\m' || h.proname || '\M')
-    )), '{}'::text[]) AS violations
-FROM routine AS p WHERE p.prosecdef
+-- SECURITY DEFINER functions hold no dynamic SQL, call none that does, and are in SQL or PL/pgSQL. Seen as for INV-008.
+SELECT count(*) AS seen, coalesce(array_agg(looked.name) FILTER (WHERE looked.bad), '{}'::text[]) AS violations FROM (
+    SELECT p.name, p.prosecdef AND (
+        p.source ~* '\m(execute|query_to_xml\w*|cursor_to_xml\w*|dblink\w*)\M' OR p.lanname NOT IN ('sql', 'plpgsql') OR EXISTS (
+            SELECT 1 FROM routine AS h WHERE NOT h.prosecdef AND h.source ~* '\mexecute\M' AND p.source ~* ('\m' || h.proname || '\M')
+        )) AS bad
+    FROM routine AS p
+    UNION ALL
+    SELECT n.nspname, false FROM ours AS n
+) AS looked
 
 -- name: INV-010
 -- Runtime roles have no direct DML, on a table, a column, or a sequence, or through a view: writes happen through functions.

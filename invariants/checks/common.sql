@@ -1,9 +1,17 @@
 -- What several checks ask about. The runner puts `common` before each check as its WITH (the server evaluates only what a
--- check names), and asks `sentinel` first: a database without our migrations is never a pass.
+-- check names), and asks `sentinel` first: a database without our migrations is never a pass. In a repository that is not
+-- ours it asks `anything`: an empty database is none either.
 
 -- name: sentinel
 -- Whether this is a database of ours at all.
 SELECT to_regclass('symphony_migrations.applied') IS NOT NULL
+
+-- name: anything
+-- Whether there is any table here.
+SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+)
 
 -- name: common
 -- Schemas that are not the server's own, and what lies in them that no extension brought.

@@ -7,7 +7,7 @@ is a database that does not answer, or that holds no migration of ours (EVD-07, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import LiteralString
 
@@ -15,10 +15,14 @@ import psycopg
 from psycopg import sql
 
 from contracts.named_sql import parse
+from symphony import places
+from symphony.invariants.databases import Database, files_of
 from symphony.sql import statement
 
 CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_MS = 30_000
+SHIPPED = ("common", "all-databases")
+"""Files of checks that come with the tool; a repository may have its own of the same name."""
 OPTIONS = f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c default_transaction_read_only=on -c search_path=pg_catalog"
 
 
@@ -35,11 +39,30 @@ class Target:
     """What is checked: database URLs by kind (an owner's or the superuser's), the checkout's invariants folder.
 
     ``reference``: databases just made from the migrations, where what is checked is not that itself (INV-004).
+    ``databases``: those that the manifest names; none are Symphony's own three.
     """
 
     urls: Mapping[str, str]
     folder: Path
     reference: Mapping[str, str] | None = None
+    databases: Mapping[str, Database] = field(default_factory=dict)
+
+    @property
+    def root(self) -> Path:
+        """The repository, or what an installed wheel has in its place."""
+        return self.folder.parent
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Every database that there is to look at, by name."""
+        own = {path.name for path in (self.root / "migrations").glob("*/")} if not self.databases else set()
+        return frozenset(self.databases) | own
+
+    def migration_files(self) -> list[Path]:
+        """Every migration of every database. Raises ``CannotEvaluate``."""
+        if not self.databases:
+            return sorted((self.root / "migrations").glob("*/*.sql"))
+        return [path for one in self.databases.values() if one.apply is None for path in files_of(one, self.root)]
 
 
 class CouldNotRun(Exception):
@@ -54,7 +77,7 @@ def run_sql(identifier: str, file: str, kinds: list[str], target: Target) -> See
             raise CouldNotRun(f"no {kind} database to look at")
         try:
             with psycopg.connect(target.urls[kind], connect_timeout=CONNECT_TIMEOUT_S, options=OPTIONS) as connection:
-                found = ask(connection, identifier, file, target.folder)
+                found = ask(connection, identifier, file, target.folder, sentinel="anything" if target.databases else "sentinel")
         except psycopg.OperationalError as error:
             raise CouldNotRun(f"the {kind} database does not answer: {type(error).__name__}") from error
         except psycopg.Error as error:
@@ -66,11 +89,14 @@ def run_sql(identifier: str, file: str, kinds: list[str], target: Target) -> See
     return Seen(count, tuple(sorted(violations)))
 
 
-def ask(connection: psycopg.Connection, identifier: str, file: str, folder: Path) -> Seen:
-    """A named block on one connection. Raises ``CouldNotRun``, also where nothing was seen, and ``psycopg.Error``."""
-    ours = connection.execute(_block(folder, "common", "sentinel")).fetchone()
+def ask(connection: psycopg.Connection, identifier: str, file: str, folder: Path, *, sentinel: str = "sentinel") -> Seen:
+    """A named block on one connection. Raises ``CouldNotRun``, also where nothing was seen, and ``psycopg.Error``.
+
+    ``sentinel``: the block that says whether this is a database that can be judged at all.
+    """
+    ours = connection.execute(_block(folder, "common", sentinel)).fetchone()
     if ours is None or ours[0] is not True:
-        raise CouldNotRun("it holds no migration of ours")
+        raise CouldNotRun("it holds no migration of ours" if sentinel == "sentinel" else "it holds no table")
     common, check = _block(folder, "common", "common"), _block(folder, file, identifier)
     row = connection.execute(statement("invariant_check", common=sql.SQL(common), check=sql.SQL(check))).fetchone()
     if row is None or len(row) != 2 or not isinstance(row[0], int) or not isinstance(row[1], list):
@@ -82,6 +108,8 @@ def ask(connection: psycopg.Connection, identifier: str, file: str, folder: Path
 
 def _block(folder: Path, file: str, name: str) -> LiteralString:
     path = folder / "checks" / f"{file}.sql"
+    if file in SHIPPED and not path.exists():
+        path = places.folder("invariants") / "checks" / path.name
     try:
         return parse(path.read_text("utf-8"), path.name)[name]
     except (OSError, KeyError) as error:

@@ -12,8 +12,9 @@ import psycopg
 from contracts.errors import CannotEvaluate, SymphonyError
 from contracts.schemas import check as check_schema
 from symphony import migrations, places
-from symphony.invariants import drift
+from symphony.invariants import drift, lint
 from symphony.invariants.checks import CouldNotRun, Seen, Target
+from symphony.invariants.databases import linted
 
 _TRANSACTION = re.compile(
     r"(?:^|;)\s*(begin(?!\s+atomic)|start\s+transaction|commit|end|rollback|abort|savepoint|release|prepare\s+transaction)\b[^;]*",
@@ -24,10 +25,12 @@ _NO_CODE = re.compile(r"--[^\n]*|/\*.*?\*/|\$([a-z_]*)\$.*?\$\1\$|'(?:[^']|'')*'
 
 def migrations_as_applied(target: Target) -> Seen:
     """INV-001, INV-003: what is applied is exactly what the files say, byte for byte."""
+    if target.databases:
+        raise CouldNotRun("it asks the ledger of Symphony's own runner, which these databases have not")
     count, violations = 0, []
     for kind, url in _all_kinds(target).items():
         try:
-            count += migrations.verify(url, places.folder("migrations") / kind)
+            count += migrations.verify(url, target.root / "migrations" / kind)
         except CannotEvaluate as error:
             raise CouldNotRun(f"{kind}: {error}") from error
         except SymphonyError as error:
@@ -36,11 +39,22 @@ def migrations_as_applied(target: Target) -> Seen:
     return Seen(count, tuple(violations))
 
 
-def no_transaction_words(_target: Target) -> Seen:
-    """INV-002: no migration begins or ends a transaction of its own (the server refuses them too, ADR 0002)."""
-    files = sorted(places.folder("migrations").glob("*/*.sql"))
-    bad = [f"{path.parent.name}/{path.name}" for path in files if transaction_word(path.read_text("utf-8"))]
-    return Seen(len(files), tuple(bad))
+def no_transaction_words(target: Target) -> Seen:
+    """INV-002: no migration begins or ends a transaction of its own (our runner's server refuses them too, ADR 0002)."""
+    files = target.migration_files()
+    bad = [(path, transaction_word(path.read_text("utf-8"))) for path in files]
+    return Seen(len(files), tuple(f"{path.relative_to(target.root)}: {word.upper()}" for path, word in bad if word))
+
+
+def blocking_ddl(target: Target) -> Seen:
+    """INV-DDL-01: nothing that blocks or breaks a running service, in the files after the database's ``lint_after``.
+
+    Older files are seen and not judged: they are applied everywhere, and an applied file is never edited (INV-001).
+    """
+    every = target.migration_files()
+    judged = [path for one in target.databases.values() if one.apply is None for path in linted(one, target.root)]
+    found = lint.blocking_ddl(judged if target.databases else every, target.root)
+    return Seen(len(every), found.violations)
 
 
 def transaction_word(text: str) -> str | None:
@@ -103,7 +117,7 @@ def _expected(cases: list[tuple[str, str, str]]) -> Seen:
 
 
 def _all_kinds(target: Target) -> Mapping[str, str]:
-    missing = {path.name for path in places.folder("migrations").iterdir() if path.is_dir()} - set(target.urls)
+    missing = target.kinds - set(target.urls)
     if missing:
         raise CouldNotRun(f"no {', '.join(sorted(missing))} database to look at")
     return target.urls
@@ -112,7 +126,8 @@ def _all_kinds(target: Target) -> Mapping[str, str]:
 FUNCTIONS: Mapping[str, Callable[[Target], Seen]] = {
     function.__name__: function
     for function in (
-        migrations_as_applied, no_transaction_words, no_drift, retry_ceiling, unsigned_ingress_refused, revocations_fail_closed,
+        migrations_as_applied, no_transaction_words, blocking_ddl, no_drift, retry_ceiling, unsigned_ingress_refused,
+        revocations_fail_closed,
     )
 }  # fmt: skip
 """What ``python:<name>`` may name; a manifest cannot name any other code."""
