@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +11,14 @@ import click
 
 from contracts.errors import Refused
 from symphony.commands.common import output_option, say, show_json
-from symphony.invariants import Manifest, Report, Result, check, load_manifest, release_form
-from symphony.invariants.formats import FORMATS, lines_of, summary
+from symphony.commands.progress import Progress
+from symphony.invariants import Manifest, Report, check, load_manifest, release_form
+from symphony.invariants.exceptions import Judged
+from symphony.invariants.formats import FORMATS, ending, lines_of
+from symphony.invariants.model import PILLARS, Invariant
+
+WARNED = 7
+"""Exit code of warnings with ``--fail-on-warn`` (design section 12)."""
 
 
 @click.group("invariants")
@@ -48,6 +53,7 @@ def command() -> None:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="With --sign: folder with policy.wasm, policy.tar.gz and invariants.json.",
 )
+@click.option("--fail-on-warn", is_flag=True, help="Exit 7 when an exception excuses an invariant that does not hold.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="With --sign: where gate.json is written.")
 @click.option(
     "-o", "--output", type=click.Choice(["text", *FORMATS]), default="text", show_default=True, help="Output format."
@@ -55,11 +61,12 @@ def command() -> None:
 @click.pass_context
 def check_command(
     context: click.Context, folder: Path | None, only: tuple[str, ...], severity: str | None, with_tests: bool,
-    evidence: Path | None, sign: Path | None, release_folder: Path | None, out: Path | None, output: str,
+    evidence: Path | None, sign: Path | None, release_folder: Path | None, fail_on_warn: bool, out: Path | None, output: str,
 ) -> None:  # fmt: skip
     """Run every implemented invariant's checks against live schemas.
 
-    Exit 0 all hold, 1 one is violated, 3 one could not be evaluated, 4 nothing was tested; 2 for an ID that is none.
+    Exit 0 all hold, 1 one is violated, 3 one could not be evaluated, 4 nothing was tested; 2 for an ID that is none. An
+    exception in force makes a violation EXCEPTED: exit 0, or 7 with --fail-on-warn.
     """
     from symphony.invariants import proofs
 
@@ -68,17 +75,20 @@ def check_command(
     if sign is not None:
         _demand_whole(only, severity, release_folder, out)
         _demand_same(manifest, release_folder)
-    done = _shown if output == "text" else (lambda _result: None)
-    with _databases(folder) as (urls, reference):
+    index = None
+    with _databases(folder) as (urls, reference), Progress(lines_of if output == "text" else None) as progress:
         report = check(
-            manifest, urls, only=chosen, severity=severity, with_tests=with_tests, reference=reference, done=done
-        )
+            manifest, urls, only=chosen, severity=severity, with_tests=with_tests, reference=reference,
+            begun=progress.begun, done=progress.done,
+        )  # fmt: skip
         if evidence is not None and report.results:
-            proofs.write(report, evidence, urls, environment="sandbox" if folder else "checkout")
+            index = proofs.write(report, evidence, urls, environment="sandbox" if folder else "checkout")[
+                -1
+            ].read_bytes()
     if sign is not None and release_folder is not None and out is not None:
-        _sign(report, sign, release_folder, out)
-    say(summary(report) if output == "text" else FORMATS[output](report))
-    context.exit(report.exit_code)
+        _sign(report, sign, release_folder, out, index)
+    say(ending(report) if output == "text" else FORMATS[output](report))
+    context.exit(report.exit_code or (WARNED if fail_on_warn and report.excepted else 0))
 
 
 def _chosen(manifest: Manifest, only: tuple[str, ...]) -> frozenset[str]:
@@ -125,43 +135,58 @@ def _demand_same(manifest: Manifest, folder: Path | None) -> None:
         )
 
 
-def _sign(report: Report, key: Path, folder: Path, out: Path) -> None:
+def _sign(report: Report, key: Path, folder: Path, out: Path, index: bytes | None) -> None:
     from contracts.keys import load_private_key
     from contracts.release.contents import GATED
     from symphony.release.gate import sign_gate
 
     files = {name: (folder / name).read_bytes() for name in GATED}
-    out.write_bytes(sign_gate(load_private_key(key), files, passed=report.passed, failed=report.failed))
-
-
-def _shown(result: Result) -> None:
-    for line in lines_of(result):
-        say(line)
+    failed = [name for name in report.failed if name not in report.excepted]
+    signed = sign_gate(
+        load_private_key(key), files, passed=report.passed, failed=failed, warned=report.excepted, evidence_index=index
+    )
+    out.write_bytes(signed)
 
 
 @command.command()
 @click.argument("identifier", metavar="ID")
 def explain(identifier: str) -> None:
     """What an invariant says, who enforces it, what verifies it."""
-    one = load_manifest().get(identifier)
+    manifest = load_manifest()
+    one = manifest.get(identifier)
     say(f"{one.id} {' '.join(one.aliases)}\n  {one.title}\n  {one.status}, {one.severity}, pillar {one.pillar}")
     say(f"  owners {', '.join(one.owners)}, {one.sla_days} days\n  enforced by {', '.join(one.enforced_by) or '-'}")
     say(f"  verified by {', '.join(one.verified_by) or 'nothing yet'}\n  evidence {', '.join(one.evidence) or '-'}")
+    for line in _more(one):
+        say(line)
+    for exemption in manifest.exceptions:
+        if exemption.invariant == one.id:
+            say(f"  {Judged(exemption, f'{exemption.granted} to {exemption.expires}').line()}")
+
+
+def _more(one: Invariant) -> list[str]:
+    """Lines for the fields that an entry may leave out."""
+    texts = [("definition", one.definition), ("scope", one.scope)]
+    lists = [("accepted when", one.acceptance_criteria), ("evidence that must be there", one.required_evidence)]
+    return [f"  {name}: {text}" for name, text in texts if text] + [
+        f"  {name}: {text}" for name, many in lists for text in many
+    ]
 
 
 @command.command("list")
 @output_option
 def list_command(output: str) -> None:
-    """Every invariant of the manifest with its status."""
+    """Every invariant of the manifest with its status, by pillar."""
     manifest = load_manifest()
     if output == "json":
-        show_json(
-            [{name: entry[name] for name in ("id", "status", "severity", "title")} for entry in _entries(manifest)]
-        )
+        show_json([
+            {"id": one.id, "pillar": one.pillar, "status": one.status, "severity": one.severity, "title": one.title}
+            for one in manifest.invariants
+        ])  # fmt: skip
         return
-    for one in manifest.invariants:
-        say(f"{one.id:<15} {one.status:<12} {one.severity} {one.title}")
-
-
-def _entries(manifest: Manifest) -> list[dict[str, str]]:
-    return list(json.loads(json.dumps(release_form(manifest)["invariants"])))
+    for pillar in PILLARS:
+        found = manifest.of_pillar(pillar)
+        built = sum(one.status == "implemented" for one in found)
+        say(f"{pillar}: {len(found)} ({built} implemented, {len(found) - built} roadmap)")
+        for one in found:
+            say(f"  {one.id:<15} {one.status:<12} {one.severity} {one.title}")

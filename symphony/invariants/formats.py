@@ -1,4 +1,7 @@
-"""A report as text, JSON, JUnit, SARIF or Markdown (design section 12). Pure: a report in, a string out."""
+"""A report as text, JSON, JUnit, SARIF or Markdown (design section 12). Pure: a report in, a string out.
+
+Every form lists every exception of the manifest with what it came to, and shows the findings of what is excepted.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from symphony.invariants.exceptions import IN_FORCE
 from symphony.invariants.manifest import Invariant
-from symphony.invariants.run import DRIFT, ERROR, FAIL, PASS, Report, Result
+from symphony.invariants.run import DRIFT, ERROR, EXCEPTED, FAIL, PASS, Report, Result
 
 FINDINGS_SHOWN_MAX = 10
 MESSAGE_CHARS_MAX = 500
@@ -29,9 +33,16 @@ def lines_of(result: Result) -> list[str]:
 def summary(report: Report) -> str:
     """The last line of a text report."""
     text = f"{len(report.passed)} of {len(report.results)} hold"
+    if report.excepted:
+        text += f"; excepted: {', '.join(report.excepted)}"
     for option in sorted({needs(one) for one in report.skipped}):
         text += f"; not run without {option}: {', '.join(one.id for one in report.skipped if needs(one) == option)}"
     return text if report.results else f"nothing was tested: {text}"
+
+
+def ending(report: Report) -> str:
+    """What a text report says after its results: the exceptions, and the last line."""
+    return "\n".join([*(one.line() for one in report.exceptions), summary(report)])
 
 
 def needs(skipped: Invariant) -> str:
@@ -40,68 +51,98 @@ def needs(skipped: Invariant) -> str:
 
 
 def as_json(report: Report) -> str:
-    """A list with one object a result."""
-    return json.dumps([_object(result) for result in report.results], indent=2, ensure_ascii=False)
+    """An object: ``results``, ``exceptions``, ``skipped`` (each with the option that runs it)."""
+    document = {
+        "results": [_object(result) for result in report.results],
+        "exceptions": [one.document() for one in report.exceptions],
+        "skipped": [{"id": one.id, "needs": needs(one)} for one in report.skipped],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False)
 
 
 def as_junit(report: Report) -> str:
-    """One test case an invariant; what was not run is skipped, so that nobody takes it for green."""
+    """One test case an invariant; what was not run, or is excepted, is skipped, so that nobody takes it for green."""
     cases = len(report.results) + len(report.skipped)
     suite = ET.Element(
         "testsuite", name="invariants", tests=str(cases), failures=_count(report, FAIL), errors=_count(report, ERROR),
-        skipped=str(len(report.skipped)),
+        skipped=str(len(report.skipped) + len(report.excepted)),
     )  # fmt: skip
+    if report.exceptions:
+        properties = ET.SubElement(suite, "properties")
+        for one in report.exceptions:
+            ET.SubElement(properties, "property", name=f"exception:{one.exemption.invariant}", value=one.line())
     for result in report.results:
         case = ET.SubElement(suite, "testcase", name=result.invariant.id, classname="invariants")
         if result.result != PASS:
-            ET.SubElement(case, "failure" if result.result == FAIL else "error", message=_message(result))
-    for one in report.skipped:
-        case = ET.SubElement(suite, "testcase", name=one.id, classname="invariants")
-        ET.SubElement(case, "skipped", message=f"not run without {needs(one)}")
+            message = _message(result) if result.result != EXCEPTED else f"excepted: {_message(result)}"
+            ET.SubElement(case, JUNIT_TAGS[result.result], message=message)
+    for skipped in report.skipped:
+        case = ET.SubElement(suite, "testcase", name=skipped.id, classname="invariants")
+        ET.SubElement(case, "skipped", message=f"not run without {needs(skipped)}")
     return ET.tostring(suite, encoding="unicode")
 
 
 def as_sarif(report: Report) -> str:
-    """SARIF 2.1.0: a rule an invariant, a result for each that does not hold or could not be evaluated."""
+    """SARIF 2.1.0: a rule an invariant, a result for each that does not hold or could not be evaluated.
+
+    What is excepted is a warning that carries its exception as an accepted suppression.
+    """
     rules = [
         {"id": r.invariant.id, "shortDescription": {"text": r.invariant.title}, "properties": {"severity": r.invariant.severity}}
         for r in report.results
     ]  # fmt: skip
-    found = [
-        {
-            "ruleId": r.invariant.id,
-            "level": "error",
-            "message": {"text": _message(r)},
-            "locations": [{"physicalLocation": {"artifactLocation": {"uri": MANIFEST}}}],
-        }
-        for r in report.results
-        if r.result != PASS
-    ]
+    found = [_sarif_result(r, report) for r in report.results if r.result != PASS]
     run = {
         "tool": {"driver": {"name": "symphony invariants", "rules": rules}},
         "invocations": [{"executionSuccessful": report.exit_code in {0, 1}}],
-        "results": found,
-    }
+        "results": found, "properties": {"exceptions": [one.document() for one in report.exceptions]},
+    }  # fmt: skip
     return json.dumps(
         {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}, indent=2
     )
 
 
 def as_markdown(report: Report) -> str:
-    """A table, for a pull request."""
+    """A table, for a pull request, and one of the exceptions."""
     rows = [
         f"| {r.invariant.id} | {r.result} | {r.invariant.severity} | {r.invariant.title} | {_cell(r)} |"
         for r in report.results
     ]
-    return "\n".join(
-        ["| id | result | severity | invariant | findings |", "|---|---|---|---|---|", *rows, "", summary(report)]
-    )
+    table = ["| id | result | severity | invariant | findings |", "|---|---|---|---|---|", *rows, ""]
+    return "\n".join([*table, *_exceptions_table(report), summary(report)])
 
 
 FORMATS: Mapping[str, Callable[[Report], str]] = {
     "json": as_json, "junit": as_junit, "sarif": as_sarif, "markdown": as_markdown,
 }  # fmt: skip
 """Formats that are written once, at the end; ``text`` is written as results come."""
+
+
+JUNIT_TAGS: Mapping[str, str] = {FAIL: "failure", ERROR: "error", EXCEPTED: "skipped"}
+
+
+def _sarif_result(result: Result, report: Report) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "ruleId": result.invariant.id,
+        "level": "warning" if result.result == EXCEPTED else "error",
+        "message": {"text": _message(result)},
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": MANIFEST}}}],
+    }
+    if result.result == EXCEPTED:
+        found["suppressions"] = [
+            {"kind": "external", "status": "accepted", "justification": one.line()}
+            for one in report.exceptions
+            if one.exemption.invariant == result.invariant.id and one.state == IN_FORCE
+        ]
+    return found
+
+
+def _exceptions_table(report: Report) -> list[str]:
+    rows = [
+        f"| {one.exemption.invariant} | {one.state} | {one.exemption.expires} | {_escaped(one.line())} |"
+        for one in report.exceptions
+    ]
+    return ["| exception | state | until | why |", "|---|---|---|---|", *rows, ""] if rows else []
 
 
 def _object(result: Result) -> dict[str, Any]:
@@ -120,4 +161,8 @@ def _message(result: Result) -> str:
 
 
 def _cell(result: Result) -> str:
-    return _message(result).replace("|", "\\|").replace("\n", " ")
+    return _escaped(_message(result))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -2,22 +2,28 @@
 
 Checks that are programs of the checkout (``pytest:``, ``command:``) run only when asked for, drift only where there is a
 fresh schema to compare with. A result names what ran of it; an invariant of which nothing ran is not in the results but
-among ``skipped``, and no proof or gate result names it.
+among ``skipped``, and no proof or gate result names it. Exceptions are judged on what came of the checks (``exceptions.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date
 
+from contracts.times import Clock, SystemClock
+from symphony.invariants import exceptions
 from symphony.invariants.checks import CouldNotRun, Seen, Target, run_sql
+from symphony.invariants.exceptions import Exemption, Judged
 from symphony.invariants.functions import run_function
 from symphony.invariants.manifest import Invariant, Manifest
 from symphony.invariants.repository import run_pytest, run_script
 
 WORKERS = 4
-PASS, FAIL, ERROR = "PASS", "FAIL", "ERROR"
+PASS, FAIL, ERROR, EXCEPTED = "PASS", "FAIL", "ERROR", "EXCEPTED"
+EXPIRY = "manifest:exceptions"
+"""What ran where nothing else did: the day that stands in an exception that has expired."""
 OF_THE_CHECKOUT = ("pytest:", "command:")
 DRIFT = "python:no_drift"
 
@@ -35,10 +41,13 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All results, in the manifest's order; ``skipped``: chosen, but none of its checks runs here."""
+    """All results, in the manifest's order; ``skipped``: chosen, but none of its checks runs here;
+    ``exceptions``: all of the manifest, each with what it came to.
+    """
 
     results: tuple[Result, ...]
     skipped: tuple[Invariant, ...] = field(default=())
+    exceptions: tuple[Judged, ...] = field(default=())
 
     @property
     def passed(self) -> list[str]:
@@ -47,12 +56,17 @@ class Report:
 
     @property
     def failed(self) -> list[str]:
-        """Ids that do not hold, or could not be evaluated."""
+        """Ids that do not hold, or could not be evaluated; the excepted are among them: who signs or releases sees them red."""
         return [one.invariant.id for one in self.results if one.result != PASS]
 
     @property
+    def excepted(self) -> list[str]:
+        """Ids that do not hold, and for which an exception is in force."""
+        return [one.invariant.id for one in self.results if one.result == EXCEPTED]
+
+    @property
     def exit_code(self) -> int:
-        """3 could not evaluate, 1 violated, 4 nothing ran, else 0 (design section 12)."""
+        """3 could not evaluate, 1 violated, 4 nothing ran, else 0, also when excepted (design section 12)."""
         kinds = {one.result for one in self.results}
         if not kinds:
             return 4
@@ -61,25 +75,57 @@ class Report:
 
 def check(
     manifest: Manifest, urls: Mapping[str, str], *, only: frozenset[str] = frozenset(), severity: str | None = None,
-    with_tests: bool = False, reference: Mapping[str, str] | None = None, done: Callable[[Result], None] = lambda _result: None,
+    with_tests: bool = False, reference: Mapping[str, str] | None = None, clock: Clock | None = None,
+    begun: Callable[[int], None] = lambda _count: None, done: Callable[[Result], None] = lambda _result: None,
 ) -> Report:  # fmt: skip
-    """Run what is implemented; ``done`` is called as each ends, in the manifest's order.
+    """Run what is implemented; ``begun`` is told how many run, ``done`` is called as each ends, in the manifest's order.
 
     ``urls``: the databases that are checked, by kind; ``reference``: others, just made from the migrations (INV-004).
     """
     target = Target(urls, manifest.folder, reference)
-    chosen = [
+    today = exceptions.today_of((clock or SystemClock()).now())
+    wanted = [
         one
-        for one in manifest.implemented
+        for one in manifest.invariants
         if (not only or {one.id, *one.aliases} & only) and (severity is None or one.severity == severity)
     ]
+    chosen = [one for one in wanted if one.status == "implemented"]
     runnable = [one for one in chosen if _due(one, target, with_tests=with_tests)]
-    results = []
+    begun(len(runnable))
+    raw, results = [], []
     with ThreadPoolExecutor(WORKERS) as pool:
         for result in pool.map(lambda one: _run(one, target, with_tests=with_tests), runnable):
-            done(result)
-            results.append(result)
-    return Report(tuple(results), tuple(one for one in chosen if one not in runnable))
+            raw.append(result)
+            results.append(with_exceptions(result, manifest.exceptions, today))
+            done(results[-1])
+    for late in _expired_without_a_check(manifest, [one for one in wanted if one not in runnable], today):
+        results.append(late)
+        done(late)
+    told = {one.invariant for one in results}
+    skipped = tuple(one for one in chosen if one not in told)
+    return Report(tuple(results), skipped, judged(manifest.exceptions, raw, today))
+
+
+def with_exceptions(result: Result, exemptions: Sequence[Exemption], today: date) -> Result:
+    """A result with the manifest's exceptions applied: red by an expired one, ``EXCEPTED`` by one in force, an ERROR never."""
+    expired = exceptions.expired_details(result.invariant.id, exemptions, today)
+    if expired:
+        return replace(result, result=ERROR if result.result == ERROR else FAIL, detail=(*expired, *result.detail))
+    if result.result == FAIL and exceptions.excuse(result.invariant.id, exemptions, today):
+        return replace(result, result=EXCEPTED)
+    return result
+
+
+def judged(exemptions: Sequence[Exemption], raw: Sequence[Result], today: date) -> tuple[Judged, ...]:
+    """Each exception with what it came to, by what the checks alone said."""
+    said = {one.invariant.id: one.result == PASS for one in raw if one.result != ERROR}
+    return tuple(Judged(one, exceptions.state_of(one, said.get(one.invariant), today)) for one in exemptions)
+
+
+def _expired_without_a_check(manifest: Manifest, silent: Sequence[Invariant], today: date) -> list[Result]:
+    """An expired exception is red also where no check of its invariant runs here."""
+    found = [(one, exceptions.expired_details(one.id, manifest.exceptions, today)) for one in silent]
+    return [Result(one, FAIL, 0, detail, (EXPIRY,)) for one, detail in found if detail]
 
 
 def _due(invariant: Invariant, target: Target, *, with_tests: bool) -> tuple[str, ...]:

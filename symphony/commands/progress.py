@@ -1,0 +1,50 @@
+"""Progress of a run on a terminal: a bar on standard error, nothing on a pipe; results as lines where they are asked for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+import click
+
+from symphony.commands.common import say
+from symphony.invariants import Result
+
+_CLEAR = "\r\x1b[K"
+
+
+class Progress:
+    """Shows how many of the invariants are done. ``lines``: how a result is said at once, or ``None`` for not at all."""
+
+    def __init__(self, lines: Callable[[Result], Sequence[str]] | None) -> None:
+        self._lines = lines
+        self._bar: click._termui_impl.ProgressBar[int] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def begun(self, count: int) -> None:
+        """So many will run."""
+        if sys.stderr.isatty() and count:
+            self._bar = click.progressbar(length=count, label="checking", file=sys.stderr, show_pos=True)
+            self._bar.render_progress()
+
+    def done(self, result: Result) -> None:
+        """One has ended."""
+        if self._lines is not None:
+            if self._bar is not None:
+                click.echo(_CLEAR, err=True, nl=False)
+            for line in self._lines(result):
+                say(line)
+        if self._bar is not None:
+            self._bar.label = result.invariant.id
+            self._bar.update(1)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            click.echo(_CLEAR, err=True, nl=False)
+            self._bar = None
