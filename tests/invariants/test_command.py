@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,8 +18,10 @@ from contracts.keys import INTOTO_TYPE, key_id_of, new_private_key, public_hex
 from contracts.release.contents import check_gate_statement
 from contracts.release.envelope import open_envelope_bytes
 from symphony.cli import cli
+from symphony.commands.progress import Progress
 from symphony.invariants import Manifest, check, release_form
 from symphony.invariants.formats import FORMATS
+from symphony.invariants.model import PILLARS
 from tests.invariants.support import run
 from tests.support.database import TestPostgres
 
@@ -84,15 +87,41 @@ def test_explain_and_list(ask) -> None:
     assert {entry["status"] for entry in json.loads(ask("list", "-o", "json").output)} == {"implemented", "roadmap"}
 
 
+def test_the_list_is_grouped_by_pillar_with_counts(ask, manifest: Manifest) -> None:
+    lines = ask("list").output.splitlines()
+    heads = [line for line in lines if not line.startswith(" ")]
+    assert [head.split(":")[0] for head in heads] == list(PILLARS)
+    assert sum(int(head.split()[1]) for head in heads) == len(manifest.invariants) == len(lines) - len(PILLARS)
+    assert lines.index(
+        "  INV-001         implemented  P0 Applied migrations are immutable (checksum ledger)"
+    ) > lines.index(heads[0])
+    assert {entry["pillar"] for entry in json.loads(ask("list", "-o", "json").output)} == set(PILLARS)
+
+
+def test_progress_is_for_a_terminal_only(ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_a_pipe: Result = ask("check", "--only", "INV-014")
+    assert on_a_pipe.stderr == ""
+    progress, said = Progress(None), io.StringIO()
+    said.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr("sys.stderr", said)
+    with progress:
+        progress.begun(3)
+    assert "checking" in said.getvalue()
+    assert "0/3" in said.getvalue()
+
+
 def test_the_signed_result_is_one_that_a_release_takes(ask, release: Path, tmp_path: Path) -> None:
     """Rule 9 of contracts/release: in-toto, by the gate key, about these bytes."""
     key, out = new_private_key(tmp_path / "gate.pem"), tmp_path / "gate.json"
-    done: Result = ask("check", "--sign", str(tmp_path / "gate.pem"), "--release", str(release), "--out", str(out))
+    words = ["check", "--sign", str(tmp_path / "gate.pem"), "--release", str(release), "--out", str(out)]
+    done: Result = ask(*words, "--evidence", str(tmp_path / "e"))
     assert done.exit_code == 0, done.output
     gate_keys = {key_id_of(key.public_key()): public_hex(key)}
     payload, _ = open_envelope_bytes(out.read_bytes(), INTOTO_TYPE, gate_keys, "RELEASE_GATE")
     statement = json.loads(payload)
     check_gate_statement(statement, {path.name: sha256_hex(path.read_bytes()) for path in release.iterdir()})
+    index = sha256_hex((tmp_path / "e" / "EVIDENCE_INDEX.json").read_bytes())
+    assert statement["predicate"]["configuration"] == [{"name": "EVIDENCE_INDEX.json", "digest": {"sha256": index}}]
     assert "INV-014" in statement["predicate"]["passedTests"]
     assert "INV-026" not in statement["predicate"]["passedTests"]  # not run here, so not vouched for
 
@@ -130,7 +159,7 @@ def test_every_format_says_what_does_not_hold(
     chosen = frozenset({"INV-006", "INV-014", "INV-018", "INV-026"})
     report = check(manifest, {**gone, "controlplane": whole["controlplane"]}, only=chosen - {"INV-018"})
     dark = check(manifest, gone, only=chosen)
-    assert {entry["id"]: entry["result"] for entry in json.loads(FORMATS["json"](report))} == {
+    assert {entry["id"]: entry["result"] for entry in json.loads(FORMATS["json"](report))["results"]} == {
         "INV-006": "FAIL",
         "INV-014": "PASS",
     }

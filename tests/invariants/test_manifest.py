@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import ast
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from contracts.errors import CannotEvaluate, Refused
 from symphony import places
-from symphony.invariants import Manifest, load_manifest, release_form
-from symphony.invariants.functions import FUNCTIONS
+from symphony.invariants import Manifest, existence, load_manifest, release_form
+from tests.invariants.support import one_entry
 
 CATALOGUE = {f"INV-{number:03}" for number in range(1, 29)} | {
     "INV-N1-01", "INV-DDL-01", "INV-BATCH-001", "INV-BATCH-002", "INV-BATCH-003", "INV-PERF-001", "INV-TRUST-001",
@@ -63,14 +64,72 @@ def test_a_folder_without_a_manifest_could_not_be_told(tmp_path: Path) -> None:
         load_manifest(tmp_path)
 
 
-def test_an_implemented_entry_names_checks_that_exist(manifest: Manifest) -> None:
+def test_all_that_the_manifest_names_exists(manifest: Manifest) -> None:
     """A hook that is renamed away is seen here, not when it is needed (MIG-14)."""
-    absent = [text for one in manifest.implemented for text in one.verified_by if not _exists(one.id, text, manifest)]
-    assert absent == []
+    assert existence.checkout_of(manifest.folder) == ROOT
+    assert list(existence.faults(manifest.folder, manifest.invariants)) == []
 
 
-def test_an_entry_names_enforcers_that_exist(manifest: Manifest) -> None:
-    assert [path for one in manifest.invariants for path in one.enforced_by if not (ROOT / path).exists()] == []
+ABSENT = [
+    ("enforced_by", "symphony/gone.py"), ("enforced_by", "../etc"), ("verified_by", "python:gone"),
+    ("verified_by", "sql:gone:sidecar"), ("verified_by", "sql:ledger:ledger"), ("verified_by", "command:scripts.gone"),
+    ("verified_by", "pytest:tests/test_gone.py"), ("verified_by", "pytest:tests/invariants/test_manifest.py::test_gone"),
+    ("verified_by", "pytest:tests/invariants/support.py"), ("verified_by", "shell:rm"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "name"), ABSENT)
+def test_a_name_of_nothing_is_refused(field: str, name: str, manifest: Manifest) -> None:
+    one = replace(manifest.get("INV-014"), **{field: (name,)})
+    with pytest.raises(Refused, match=f"not there: INV-014: {field} {re.escape(name)}") as error:
+        existence.demand(manifest.folder, [one])
+    assert error.value.code == "RELEASE_INVARIANT"
+
+
+def test_a_test_that_is_renamed_makes_the_manifest_refused(tmp_path: Path) -> None:
+    """The whole way: the manifest is not loaded, so nothing is checked and nothing is green."""
+    folder = one_entry(tmp_path)
+    assert load_manifest(folder).implemented
+    (tmp_path / "tests" / "test_x.py").write_text("def test_other(): pass\n")
+    with pytest.raises(Refused, match="pytest:tests/test_x.py::test_x"):
+        load_manifest(folder)
+
+
+def test_without_a_checkout_only_what_comes_with_the_tool_is_asked_for(tmp_path: Path, manifest: Manifest) -> None:
+    """An installed wheel has no tests beside it; its SQL checks and functions are there."""
+    one = replace(
+        manifest.get("INV-006"), enforced_by=("gone",), verified_by=("pytest:tests/test_gone.py", "python:gone")
+    )
+    assert list(existence.faults(tmp_path / "invariants", [one])) == ["INV-006: verified_by python:gone"]
+
+
+@pytest.mark.parametrize("pillar", ["", "speed"])
+def test_an_entry_without_one_of_the_four_pillars_is_refused(pillar: str, tmp_path: Path) -> None:
+    folder = one_entry(tmp_path)
+    path = folder / "INVARIANTS_MANIFEST.yml"
+    path.write_text(
+        path.read_text().replace("pillar: immutability", f"pillar: {pillar}" if pillar else "status: roadmap")
+    )
+    with pytest.raises((Refused, CannotEvaluate)):
+        load_manifest(folder)
+
+
+def test_every_field_of_the_catalogue_is_read(tmp_path: Path) -> None:
+    folder = one_entry(
+        tmp_path,
+        more="    definition: d\n    scope: s\n    acceptance_criteria: [a, b]\n    required_evidence: [log]\n",
+    )
+    one = load_manifest(folder).invariants[0]
+    assert (one.definition, one.scope, one.acceptance_criteria, one.required_evidence) == (
+        "d",
+        "s",
+        ("a", "b"),
+        ("log",),
+    )
+    path = folder / "INVARIANTS_MANIFEST.yml"
+    path.write_text(path.read_text().replace("definition: d", "definition: ' '"))
+    with pytest.raises(Refused, match="definition"):
+        load_manifest(folder)
 
 
 def test_every_sql_block_is_named_by_an_implemented_entry(manifest: Manifest) -> None:
@@ -96,18 +155,3 @@ def test_what_is_found_by_alias_is_the_same(manifest: Manifest) -> None:
     assert manifest.get("I-OB-04") == manifest.get("INV-014")
     with pytest.raises(Refused, match="INV-999"):
         manifest.get("INV-999")
-
-
-def _exists(identifier: str, text: str, manifest: Manifest) -> bool:
-    kind, _, rest = text.partition(":")
-    if kind == "python":
-        return rest in FUNCTIONS
-    if kind == "sql":
-        return f"-- name: {identifier}\n" in (manifest.folder / "checks" / f"{rest.split(':')[0]}.sql").read_text()
-    if kind == "command":
-        return (ROOT / f"{rest.split()[0].replace('.', '/')}.py").is_file()
-    file, _, name = rest.partition("::")
-    if not (ROOT / file).is_file():
-        return False
-    tree = ast.parse((ROOT / file).read_text())
-    return not name or name in {getattr(node, "name", None) for node in tree.body}

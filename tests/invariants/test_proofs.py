@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ from typing import Any
 import pytest
 
 from contracts.errors import CannotEvaluate, Refused
-from symphony.invariants import Manifest, check, drift, proofs
+from symphony.invariants import Manifest, anchors, check, drift, proofs
 from tests.invariants.support import run
 from tests.support.database import TestPostgres
 
 FIELDS = {
     "schema", "invariant_id", "result", "timestamp_utc", "environment", "commit_hash", "migration_version", "migrations_hash",
     "db_schema_sha256", "tool_versions", "gate_script_sha256", "proof", "details", "severity", "title",
+    "exceptions",
 }  # fmt: skip
 
 
@@ -41,6 +43,11 @@ def test_a_proof_has_every_field_and_its_index_its_digest(
     index = json.loads((tmp_path / "evidence" / "EVIDENCE_INDEX.json").read_text())
     digest = hashlib.sha256((tmp_path / "evidence" / "INV-014.json").read_bytes()).hexdigest()
     assert index["proofs"] == [{"invariant_id": "INV-014", "path": "INV-014.json", "sha256": digest, "result": "PASS"}]
+    assert set(proof["tool_versions"]) == {
+        "python", "psycopg", "symphony", "postgresql-controlplane", "postgresql-sidecar", "postgresql-ledger",
+    }  # fmt: skip
+    assert proof["tool_versions"]["postgresql-sidecar"].startswith("18")
+    assert index["commit_hash"] == proof["commit_hash"]
     assert manifest.get("INV-014").evidence == ("evidence/INV-014.json",)
 
 
@@ -58,7 +65,9 @@ def test_a_proof_without_a_field_is_refused(name: str, proof: dict[str, Any]) ->
         {"result": "OK"}, {"extra": 1}, {"migration_version": {}}, {"migration_version": {"sidecar": 0}}, {"commit_hash": ""},
         {"db_schema_sha256": {"sidecar": "0"}}, {"proof": {"ran": [], "not_run": [], "seen": 1, "findings": []}},
         {"proof": {"ran": ["x"], "not_run": [], "seen": 0, "findings": []}},
-        {"proof": {"ran": ["x"], "not_run": [], "seen": 1, "findings": ["wrong"]}},
+        {"proof": {"ran": ["x"], "not_run": [], "seen": 1, "findings": ["wrong"]}}, {"result": "FAIL"},
+        {"result": "EXCEPTED", "proof": {"ran": ["x"], "not_run": [], "seen": 1, "findings": ["wrong"]}},
+        {"tool_versions": {"python": "3", "psycopg": "3", "symphony": "0"}}, {"exceptions": [{"owner": "x"}]},
     ],
 )  # fmt: skip
 def test_a_proof_that_cannot_be_is_refused(change: dict[str, Any], proof: dict[str, Any]) -> None:
@@ -74,6 +83,84 @@ def test_there_is_no_proof_without_a_database(whole: Mapping[str, str], manifest
     with pytest.raises(CannotEvaluate):
         proofs.write(report, tmp_path / "evidence", gone, environment="sandbox")
     assert not (tmp_path / "evidence").exists()
+
+
+@pytest.mark.parametrize("change", [{"proofs": []}, {"commit_hash": ""}, {"extra": 1}, {"exceptions": [{}]}])
+def test_an_index_that_breaks_its_schema_is_refused(change: dict[str, Any]) -> None:
+    """EVD-04."""
+    one = {"invariant_id": "INV-014", "path": "INV-014.json", "sha256": "0" * 64, "result": "PASS"}
+    index = {
+        "schema": "symphony.evidence_index/1", "timestamp_utc": "Z", "commit_hash": "x", "exceptions": [], "proofs": [one],
+    }  # fmt: skip
+    proofs.validate_index(index)
+    with pytest.raises(Refused, match="evidence index"):
+        proofs.validate_index({**index, **change})
+    with pytest.raises(Refused):
+        proofs.validate_index({**index, "proofs": [{**one, "result": "OK"}]})
+
+
+def test_nothing_is_written_when_the_index_would_be_refused(
+    whole: Mapping[str, str], manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EVD-04: the index is held to its schema before any file is written; a write that breaks leaves the old index."""
+    report, folder = check(manifest, whole, only=frozenset({"INV-014"})), tmp_path / "evidence"
+    with monkeypatch.context() as patch:
+        patch.setattr(proofs, "validate_index", _refuse)
+        with pytest.raises(Refused):
+            proofs.write(report, folder, whole, environment="sandbox")
+    assert not folder.exists()
+    before = [path.read_bytes() for path in proofs.write(report, folder, whole, environment="sandbox")]
+    with monkeypatch.context() as patch:
+        patch.setattr(proofs.os, "fsync", _full)
+        with pytest.raises(OSError, match="full"):
+            proofs.write(report, folder, whole, environment="sandbox")
+    assert [(folder / name).read_bytes() for name in ("INV-014.json", "EVIDENCE_INDEX.json")] == before
+
+
+def _refuse(_index: object) -> None:
+    raise Refused("RELEASE_INVARIANT", "evidence index")
+
+
+def _full(_descriptor: int) -> None:
+    raise OSError("the disk is full")
+
+
+def test_the_commit_says_when_the_files_are_others(tmp_path: Path) -> None:
+    """EVD-03: a proof of changed files is no proof of the commit."""
+
+    def git(*words: str) -> str:
+        who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        return subprocess.run(
+            ["git", *who, *words], cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    assert anchors.commit(tmp_path) == "not a checkout"
+    git("init", "-q")
+    (tmp_path / "a").write_text("1")
+    git("add", ".")
+    git("commit", "-qm", "one")
+    head = git("rev-parse", "HEAD")
+    assert anchors.commit(tmp_path) == head
+    (tmp_path / "b").write_text("2")
+    assert anchors.commit(tmp_path) == f"{head}+changes"
+    (tmp_path / "b").unlink()
+    (tmp_path / "a").write_text("2")
+    assert anchors.commit(tmp_path) == f"{head}+changes"
+
+
+def test_the_gates_hash_is_another_when_a_file_changes_or_goes(tmp_path: Path) -> None:
+    """EVD-03."""
+    names = {name for name, _ in anchors.gate_files()}
+    assert {"symphony/invariants/run.py", "symphony/sql/schema_text.sql", "invariants/checks/sidecar.sql"} <= names
+    assert {"invariants/INVARIANTS_MANIFEST.yml", "invariants/EVIDENCE_SCHEMA.json"} <= names
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("1")
+    both = anchors.over([("a", tmp_path / "a"), ("b", tmp_path / "b")])
+    assert both == anchors.over([("b", tmp_path / "b"), ("a", tmp_path / "a")])
+    assert both != anchors.over([("a", tmp_path / "a")])
+    assert both != anchors.over([("a", tmp_path / "a"), ("c", tmp_path / "b")])
+    (tmp_path / "b").write_text("2")
+    assert both != anchors.over([("a", tmp_path / "a"), ("b", tmp_path / "b")])
 
 
 def test_two_databases_of_the_same_migrations_have_one_digest(postgres: TestPostgres) -> None:
