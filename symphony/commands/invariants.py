@@ -12,6 +12,7 @@ import click
 from contracts.errors import Refused
 from symphony.commands.common import output_option, say, show_json
 from symphony.commands.progress import Progress
+from symphony.commands.prove import prove
 from symphony.invariants import Manifest, Report, check, load_manifest, release_form
 from symphony.invariants.exceptions import Judged
 from symphony.invariants.formats import FORMATS, ending, lines_of
@@ -24,6 +25,9 @@ WARNED = 7
 @click.group("invariants")
 def command() -> None:
     """Invariants: what must always hold, and the checks that prove it."""
+
+
+command.add_command(prove)
 
 
 @command.command("check")
