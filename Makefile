@@ -3,6 +3,7 @@
 #   make test        the suite that CI runs (its opa included)
 #   make test-long   the tests that take minutes
 #   make lint        style, types, import rules, SQL
+#   make n1          the last release's tests on today's schema, and the other way round
 #   make bench       figures into var/bench/payments.json
 #   make tools       the real opa, once, outside the checkout
 #   make docs        links and commands in the documents
@@ -13,10 +14,10 @@ CACHE = $(or $(XDG_CACHE_HOME),$(if $(HOME),$(HOME)/.cache,/tmp/symphony-cache-$
 export SYMPHONY_TOOLS ?= $(CACHE)/symphony-tools/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo test test-long lint bench tools docs
+.PHONY: help setup demo test test-long lint n1 bench tools docs
 
 help:
-	@sed -n '2,8s/^# \{0,3\}//p' Makefile
+	@sed -n '2,9s/^# \{0,3\}//p' Makefile
 
 setup:
 	@$(PYTHON) scripts/setup.py
@@ -39,6 +40,9 @@ lint: setup
 	$(BIN)/lint-imports
 	$(BIN)/squawk --config .squawk.toml migrations/*/*.sql
 	$(BIN)/python -m scripts.sql_lint migrations
+
+n1: setup tools
+	@$(BIN)/python -m scripts.n_minus_one
 
 bench: setup tools
 	@$(BIN)/python -m benchmarks

@@ -18,6 +18,7 @@ import hypothesis  # noqa: F401 - its plugin else first imports it in the summar
 import pytest
 
 from tests.support.database import TestPostgres
+from tests.support.needs_schema import pytest_collection_modifyitems  # noqa: F401 - a hook of pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
