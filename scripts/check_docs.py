@@ -58,7 +58,7 @@ def commands(path: Path) -> list[str]:
 
 def targets(makefile: Path) -> set[str]:
     """The targets of a Makefile."""
-    return set(re.findall(r"^([a-z][a-z-]*):", makefile.read_text("utf-8"), re.MULTILINE))
+    return set(re.findall(r"^([a-z][a-z0-9-]*):", makefile.read_text("utf-8"), re.MULTILINE))
 
 
 def unknown_commands(path: Path, make_targets: set[str]) -> Iterator[str]:

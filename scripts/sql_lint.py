@@ -7,13 +7,16 @@ Rules, each with its code:
   ``pg_temp``, in this order;
 * ``dynamic``      INV-009: a SECURITY DEFINER function runs no SQL that it puts together (EXECUTE, FOR … IN EXECUTE,
   RETURN QUERY EXECUTE, OPEN … FOR EXECUTE); what only the owner may call (new partitions) may;
-* ``destructive``  MIG-06: no TRUNCATE, no DROP of a table, column, schema or type while expanding; a file whose
-  name has ``_contract_`` may;
-* ``not-null``     MIG-05: a column added to a table that was there before is nullable or has a default;
+* ``destructive``  MIG-06: no TRUNCATE, no DROP of a table, column, view, function, schema or type while expanding, and no
+  ``rename``; a file whose name has ``_contract_`` may, and has a ``contract`` header (MIG-09);
+* ``not-null``     MIG-05: an added column is nullable or has a constant default; SET NOT NULL needs a validated CHECK;
+* ``rewrite``, ``index``, ``constraint``  MIG-06: nothing that writes, reads or locks a whole table that was there before;
+* ``concurrently`` MIG-07: by the marker, alone in its file, as the runner has it (``scripts/sql_shape.py``, all these);
+* ``rollback``, ``compatibility``  MIG-03, MIG-13: headers (``scripts/sql_headers.py``);
 * ``qualified``    a table, function or type is made in a named schema, never where ``search_path`` happens to point;
 * ``sequence``     MIG-01: the files are numbered without a gap (``symphony.migrations.read``).
 
-Not here: locks and rewrites (``squawk``), the schema as it is in a running database (the invariants' gates).
+Not here: what ``squawk`` finds besides, the schema as it is in a running database (the invariants' gates).
 """
 
 from __future__ import annotations
@@ -25,11 +28,13 @@ from pathlib import Path
 from typing import Any
 
 from pglast import ast, enums, parse_sql
-from pglast.parser import scan
+from pglast.parser import ParseError, scan
 from pglast.stream import RawStream
 from pglast.visitors import Visitor
 
 from contracts.errors import SymphonyError
+from scripts.sql_headers import judged
+from scripts.sql_shape import History, altered, blocking, name, renamed, transactional
 from symphony import migrations
 
 _DESTRUCTIVE = frozenset(
@@ -39,6 +44,8 @@ _DESTRUCTIVE = frozenset(
         enums.ObjectType.OBJECT_TYPE,
         enums.ObjectType.OBJECT_MATVIEW,
         enums.ObjectType.OBJECT_SEQUENCE,
+        enums.ObjectType.OBJECT_VIEW,
+        enums.ObjectType.OBJECT_FUNCTION,
     }
 )
 
@@ -55,21 +62,20 @@ class Finding:
         return f"{self.file}: {self.rule}: {self.detail}"
 
 
-def lint_text(file: str, text: str) -> list[Finding]:
-    """Every finding in one file's text."""
+def lint_text(file: str, text: str, earlier: History | None = None) -> list[Finding]:
+    """Every finding in one file's text; ``earlier`` is what the files before it leave, and takes this one in."""
+    history = History() if earlier is None else earlier
     statements = parse_sql(text)
-    created = {_name(node.relation) for node in _of(statements, ast.CreateStmt)}
-    found: list[tuple[str, str]] = []
-    for raw in statements:
-        node = raw.stmt
-        found += _transaction(node)
-        found += _unqualified(node)
+    created = {name(node.relation) for node in _of(statements, ast.CreateStmt)}
+    found: list[tuple[str, str]] = [*transactional(text, statements), *judged(file, text)]
+    for node in (raw.stmt for raw in statements):
+        found += [*_transaction(node), *_unqualified(node)]
+        found += [*altered(node, created, history), *blocking(node, created, history)]
         if isinstance(node, ast.CreateFunctionStmt):
             found += _function(node)
         if "_contract_" not in file:
-            found += _destructive(node)
-        if isinstance(node, ast.AlterTableStmt) and _name(node.relation) not in created:
-            found += _not_null(node)
+            found += [*_destructive(node), *renamed(node)]
+    history.add(statements)
     return [Finding(file, rule, detail) for rule, detail in found]
 
 
@@ -77,10 +83,13 @@ def lint_folder(folder: Path) -> tuple[int, list[Finding]]:
     """The number of files read and every finding in ``folder/<database>/*.sql``; an empty folder is one."""
     files, findings = 0, []
     for database in sorted(path for path in folder.iterdir() if path.is_dir()):
+        history = History()
         try:
             for migration in migrations.read(database):
-                findings += lint_text(f"{database.name}/{migration.name}.sql", migration.text)
+                findings += lint_text(f"{database.name}/{migration.name}.sql", migration.text, history)
                 files += 1
+        except ParseError as error:
+            findings.append(Finding(database.name, "syntax", str(error)))
         except SymphonyError as error:
             findings.append(Finding(database.name, "sequence", error.detail))
     return files, findings
@@ -101,15 +110,15 @@ def _transaction(node: Any) -> Iterator[tuple[str, str]]:
 
 
 def _function(node: Any) -> Iterator[tuple[str, str]]:
-    name = ".".join(part.sval for part in node.funcname)
+    function = ".".join(part.sval for part in node.funcname)
     options = {option.defname: option.arg for option in node.options or () if option.defname != "set"}
     if not _truthy(options.get("security")):
         return
-    wanted = ["pg_catalog", name.rpartition(".")[0], "pg_temp"]
+    wanted = ["pg_catalog", function.rpartition(".")[0], "pg_temp"]
     if _search_path(node) != wanted:
-        yield "definer-path", f"{name} needs SET search_path = {', '.join(wanted)}"
+        yield "definer-path", f"{function} needs SET search_path = {', '.join(wanted)}"
     if any(map(_executes, options.get("as", ()))):
-        yield "dynamic", f"{name} runs SQL that it puts together"
+        yield "dynamic", f"{function} runs SQL that it puts together"
 
 
 def _truthy(value: Any) -> bool:
@@ -132,17 +141,7 @@ def _destructive(node: Any) -> Iterator[tuple[str, str]]:
     if kind == "AlterTableStmt":
         for command in node.cmds:
             if command.subtype == enums.AlterTableType.AT_DropColumn:
-                yield "destructive", f"{_name(node.relation)} loses {command.name}"
-
-
-def _not_null(node: Any) -> Iterator[tuple[str, str]]:
-    for command in node.cmds:
-        if command.subtype == enums.AlterTableType.AT_AddColumn:
-            kinds = {constraint.contype for constraint in command.def_.constraints or ()}
-            if enums.ConstrType.CONSTR_NOTNULL in kinds and enums.ConstrType.CONSTR_DEFAULT not in kinds:
-                yield "not-null", f"{_name(node.relation)}.{command.def_.colname}"
-        if command.subtype == enums.AlterTableType.AT_SetNotNull:
-            yield "not-null", f"{_name(node.relation)}.{command.name}"
+                yield "destructive", f"{name(node.relation)} loses {command.name}"
 
 
 def _unqualified(node: Any) -> Iterator[tuple[str, str]]:
@@ -153,10 +152,6 @@ def _unqualified(node: Any) -> Iterator[tuple[str, str]]:
         yield "qualified", f"function {node.funcname[-1].sval}"
     if kind == "ViewStmt" and node.view.schemaname is None:
         yield "qualified", f"view {node.view.relname}"
-
-
-def _name(relation: Any) -> str:
-    return f"{relation.schemaname}.{relation.relname}"
 
 
 def _of(statements: Iterable[ast.RawStmt], kind: type[ast.Node]) -> list[Any]:
