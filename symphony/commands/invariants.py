@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from contracts.errors import Refused
+from symphony.commands import drift
 from symphony.commands.common import output_option, say, show_json
 from symphony.commands.progress import Progress
 from symphony.commands.prove import prove
@@ -28,6 +29,7 @@ def command() -> None:
 
 
 command.add_command(prove)
+command.add_command(drift.command)
 
 
 @command.command("check")

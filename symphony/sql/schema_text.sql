@@ -32,7 +32,11 @@ WITH ours AS (
     FROM acl AS a CROSS JOIN LATERAL aclexplode(coalesce(a.acl, acldefault(a.kind, a.owner))) AS x LEFT JOIN named AS r ON r.oid = x.grantee
     WHERE x.grantee <> a.owner
     UNION ALL
-    SELECT format('relation %s %s %s', c.oid::regclass, c.relkind, c.relpersistence) FROM relation AS c
+    SELECT format('relation %s %s %s%s', c.oid::regclass, c.relkind, c.relpersistence,
+        CASE WHEN c.relrowsecurity THEN ' row security' ELSE '' END) FROM relation AS c
+    UNION ALL
+    SELECT format('event trigger %s %s %s enabled %s', e.evtname, e.evtevent, e.evtfoid::regprocedure, e.evtenabled)
+    FROM pg_catalog.pg_event_trigger AS e
     UNION ALL
     SELECT format('column %s.%s %s%s%s%s%s', c.oid::regclass, a.attname, format_type(a.atttypid, a.atttypmod),
         CASE WHEN a.attnotnull THEN ' not null' ELSE '' END, ' default ' || pg_get_expr(d.adbin, d.adrelid),
