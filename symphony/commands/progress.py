@@ -13,6 +13,8 @@ from symphony.commands.common import say
 from symphony.invariants import Result
 
 _CLEAR = "\r\x1b[K"
+_SHOW_CURSOR = "\x1b[?25h"
+"""The bar hides the cursor; it must come back, also after an error."""
 
 
 class Progress:
@@ -46,5 +48,5 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._bar is not None:
-            click.echo(_CLEAR, err=True, nl=False)
+            click.echo(_CLEAR + _SHOW_CURSOR, err=True, nl=False)
             self._bar = None

@@ -108,6 +108,7 @@ def test_progress_is_for_a_terminal_only(ask, monkeypatch: pytest.MonkeyPatch) -
         progress.begun(3)
     assert "checking" in said.getvalue()
     assert "0/3" in said.getvalue()
+    assert said.getvalue().endswith("\x1b[?25h")  # the cursor is back
 
 
 def test_the_signed_result_is_one_that_a_release_takes(ask, release: Path, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_a_test_that_is_renamed_makes_the_manifest_refused(tmp_path: Path) -> No
     folder = one_entry(tmp_path)
     assert load_manifest(folder).implemented
     (tmp_path / "tests" / "test_x.py").write_text("def test_other(): pass\n")
-    with pytest.raises(Refused, match="pytest:tests/test_x.py::test_x"):
+    with pytest.raises(Refused, match=r"pytest:tests/test_x\.py::test_x"):
         load_manifest(folder)
 
 
