@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from contracts.errors import Refused
-from symphony.commands import drift
+from symphony.commands import drift, invariants_own
 from symphony.commands.common import output_option, say, show_json
 from symphony.commands.progress import Progress
 from symphony.commands.prove import prove
-from symphony.invariants import Manifest, Report, check, load_manifest, release_form
+from symphony.invariants import Manifest, Report, check, release_form
 from symphony.invariants.exceptions import Judged
+from symphony.invariants.find import manifest_of, manifest_option
 from symphony.invariants.formats import FORMATS, ending, lines_of
 from symphony.invariants.model import PILLARS, Invariant
+from symphony.invariants.sources import fresh_of, live_of, server_option, url_option
 
 WARNED = 7
 """Exit code of warnings with ``--fail-on-warn`` (design section 12)."""
@@ -28,18 +30,21 @@ def command() -> None:
     """Invariants: what must always hold, and the checks that prove it."""
 
 
-command.add_command(prove)
-command.add_command(drift.command)
+for more in (prove, drift.command, invariants_own.init, invariants_own.new, invariants_own.changed):
+    command.add_command(more)
 
 
 @command.command("check")
 @click.option(
     "--dir",
-    "folder",
+    "stack",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     envvar="SYMPHONY_DIR",
-    help="Check a running stack's databases; by default fresh ones, made from the checkout's migrations.",
+    help="Check a running stack's databases; by default fresh ones, made from the migrations.",
 )
+@url_option
+@server_option
+@manifest_option
 @click.option("--only", multiple=True, metavar="ID", help="Only this invariant; may be repeated.")
 @click.option("--severity", type=click.Choice(["P0", "P1"]), help="Only this severity.")
 @click.option("--with-tests", is_flag=True, help="Also run checks that are tests or scripts of this repository.")
@@ -66,31 +71,32 @@ command.add_command(drift.command)
 )
 @click.pass_context
 def check_command(
-    context: click.Context, folder: Path | None, only: tuple[str, ...], severity: str | None, with_tests: bool,
-    evidence: Path | None, sign: Path | None, release_folder: Path | None, fail_on_warn: bool, out: Path | None, output: str,
+    context: click.Context, stack: Path | None, folder: Path | None, given: tuple[str, ...], server_url: str | None,
+    only: tuple[str, ...], severity: str | None, with_tests: bool, evidence: Path | None, sign: Path | None,
+    release_folder: Path | None, fail_on_warn: bool, out: Path | None, output: str,
 ) -> None:  # fmt: skip
-    """Run every implemented invariant's checks against live schemas.
+    """Run every implemented invariant's checks: on fresh databases, a stack's, or live ones.
 
     Exit 0 all hold, 1 one is violated, 3 one could not be evaluated, 4 nothing was tested; 2 for an ID that is none. An
     exception in force makes a violation EXCEPTED: exit 0, or 7 with --fail-on-warn.
     """
     from symphony.invariants import proofs
 
-    manifest = load_manifest()
+    manifest = manifest_of(folder, stack)
     chosen = _chosen(manifest, only)
     if sign is not None:
-        _demand_whole(only, severity, release_folder, out)
+        _demand_whole(only, severity, given, release_folder, out)
         _demand_same(manifest, release_folder)
     index = None
-    with _databases(folder) as (urls, reference), Progress(lines_of if output == "text" else None) as progress:
+    lines = lines_of if output == "text" else None
+    with _databases(manifest, stack, given, server_url) as (urls, reference), Progress(lines) as progress:
         report = check(
             manifest, urls, only=chosen, severity=severity, with_tests=with_tests, reference=reference,
-            begun=progress.begun, done=progress.done,
+            begun=progress.begun, done=progress.done, partial=bool(given),
         )  # fmt: skip
         if evidence is not None and report.results:
-            index = proofs.write(report, evidence, urls, environment="sandbox" if folder else "checkout")[
-                -1
-            ].read_bytes()
+            environment = "sandbox" if stack else "live" if given else "checkout"
+            index = proofs.write(report, evidence, urls, manifest, environment=environment)[-1].read_bytes()
     if sign is not None and release_folder is not None and out is not None:
         _sign(report, sign, release_folder, out, index)
     say(ending(report) if output == "text" else FORMATS[output](report))
@@ -105,21 +111,22 @@ def _chosen(manifest: Manifest, only: tuple[str, ...]) -> frozenset[str]:
 
 
 @contextmanager
-def _databases(folder: Path | None) -> Iterator[tuple[dict[str, str], dict[str, str] | None]]:
-    """What is checked, and what a stack's schemas are compared with."""
-    from symphony.stack.gate import fresh_urls, stack_urls
-    from symphony.stack.layout import Layout
-
-    live = None if folder is None else stack_urls(Layout.open(folder))
+def _databases(
+    manifest: Manifest, stack: Path | None, given: Sequence[str], server_url: str | None
+) -> Iterator[tuple[dict[str, str], dict[str, str] | None]]:
+    """What is checked, and what live schemas are compared with."""
+    live = live_of(manifest, stack, given)
     if sys.stderr.isatty():
         click.echo("making fresh databases from the migrations …", err=True)
-    with fresh_urls() as urls:
-        yield (dict(urls), None) if live is None else (live, dict(urls))
+    with fresh_of(manifest, server_url) as urls:
+        yield (urls, None) if live is None else (live, urls)
 
 
-def _demand_whole(only: tuple[str, ...], severity: str | None, folder: Path | None, out: Path | None) -> None:
-    if only or severity:
-        raise click.UsageError("--sign vouches for the whole gate: leave --only and --severity out")
+def _demand_whole(
+    only: tuple[str, ...], severity: str | None, given: Sequence[str], folder: Path | None, out: Path | None
+) -> None:
+    if only or severity or given:
+        raise click.UsageError("--sign vouches for the whole gate: leave --only, --severity and --database-url out")
     if folder is None or out is None:
         raise click.UsageError("--sign needs --release FOLDER and --out FILE")
 
@@ -155,10 +162,11 @@ def _sign(report: Report, key: Path, folder: Path, out: Path, index: bytes | Non
 
 
 @command.command()
+@manifest_option
 @click.argument("identifier", metavar="ID")
-def explain(identifier: str) -> None:
+def explain(folder: Path | None, identifier: str) -> None:
     """What an invariant says, who enforces it, what verifies it."""
-    manifest = load_manifest()
+    manifest = manifest_of(folder)
     one = manifest.get(identifier)
     say(f"{one.id} {' '.join(one.aliases)}\n  {one.title}\n  {one.status}, {one.severity}, pillar {one.pillar}")
     say(f"  owners {', '.join(one.owners)}, {one.sla_days} days\n  enforced by {', '.join(one.enforced_by) or '-'}")
@@ -180,10 +188,11 @@ def _more(one: Invariant) -> list[str]:
 
 
 @command.command("list")
+@manifest_option
 @output_option
-def list_command(output: str) -> None:
+def list_command(folder: Path | None, output: str) -> None:
     """Every invariant of the manifest with its status, by pillar."""
-    manifest = load_manifest()
+    manifest = manifest_of(folder)
     if output == "json":
         show_json([
             {"id": one.id, "pillar": one.pillar, "status": one.status, "severity": one.severity, "title": one.title}

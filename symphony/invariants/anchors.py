@@ -16,7 +16,8 @@ from contracts.canonical import length_prefixed, sha256_hex
 from contracts.errors import CannotEvaluate
 from symphony import places
 from symphony.invariants import drift
-from symphony.invariants.checks import CONNECT_TIMEOUT_S
+from symphony.invariants.checks import CONNECT_TIMEOUT_S, Target
+from symphony.invariants.model import Manifest
 
 NO_CHECKOUT = "not a checkout"
 CHANGED = "+changes"
@@ -24,30 +25,30 @@ GIT_TIMEOUT_S = 30
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def anchors(urls: Mapping[str, str]) -> dict[str, Any]:
+def anchors(urls: Mapping[str, str], manifest: Manifest) -> dict[str, Any]:
     """The fields that every proof of a run has in common. Raises ``CannotEvaluate`` where a database does not answer."""
-    migrations = places.folder("migrations")
-    live = {kind: drift.live(url) for kind, url in urls.items()}
+    migrations = Target(urls, manifest.folder, databases=manifest.databases).migration_files()
+    live = {kind: drift.live(url, own=not manifest.databases) for kind, url in urls.items()}
     return {
-        "commit_hash": commit(_PACKAGE.parent), "migration_version": {kind: version for kind, (version, _) in live.items()},
-        "migrations_hash": over((str(p.relative_to(migrations)), p) for p in migrations.glob("*/*.sql")),
-        "gate_script_sha256": over(gate_files()),
+        "commit_hash": commit(manifest.root), "migration_version": {kind: version for kind, (version, _) in live.items()},
+        "migrations_hash": over((p.relative_to(manifest.root).as_posix(), p) for p in migrations),
+        "gate_script_sha256": over(gate_files(manifest.folder)),
         "db_schema_sha256": {kind: sha256_hex(schema.encode()) for kind, (_, schema) in live.items()},
         "tool_versions": tool_versions(urls),
     }  # fmt: skip
 
 
-def gate_files() -> list[tuple[str, Path]]:
+def gate_files(invariants: Path) -> list[tuple[str, Path]]:
     """Everything that decides a result: code, checks, schemas and the manifest; a changed or missing one is another hash."""
-    invariants = places.folder("invariants")
+    shipped = places.folder("invariants")
     code = [*(_PACKAGE / "invariants").glob("*.py"), *(_PACKAGE / "sql").glob("*.sql")]
     code += [
         _PACKAGE / name for name in ("migrations.py", "commands/invariants.py", "release/gate.py", "stack/gate.py")
     ]
     parts = [path for kind in ("*.sql", "*.yml", "*.json") for path in invariants.rglob(kind)]
-    return [(f"symphony/{path.relative_to(_PACKAGE).as_posix()}", path) for path in code] + [
-        (f"invariants/{path.relative_to(invariants).as_posix()}", path) for path in parts
-    ]
+    ours = [] if shipped.samefile(invariants) else [(f"shipped/{path.name}", path) for path in (shipped / "checks").glob("*.sql")]
+    named = [(f"symphony/{path.relative_to(_PACKAGE).as_posix()}", path) for path in code]
+    return [*named, *ours, *((f"invariants/{path.relative_to(invariants).as_posix()}", path) for path in parts)]
 
 
 def over(files: Iterable[tuple[str, Path]]) -> str:

@@ -39,13 +39,14 @@ class Target:
     """What is checked: database URLs by kind (an owner's or the superuser's), the checkout's invariants folder.
 
     ``reference``: databases just made from the migrations, where what is checked is not that itself (INV-004).
-    ``databases``: those that the manifest names; none are Symphony's own three.
+    ``databases``: those that the manifest names; none are Symphony's own three. ``partial``: ``urls`` may leave some out.
     """
 
     urls: Mapping[str, str]
     folder: Path
     reference: Mapping[str, str] | None = None
     databases: Mapping[str, Database] = field(default_factory=dict)
+    partial: bool = False
 
     @property
     def root(self) -> Path:

@@ -22,7 +22,7 @@ MANIFEST_BYTES_MAX = 1024 * 1024
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """Safe, a key stands once, and a date stays the text that it is."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own table, as it wants it
@@ -31,14 +31,14 @@ class _Loader(yaml.SafeLoader):
     }
 
 
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
+def _mapping(loader: Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
     keys = [str(loader.construct_object(key, deep=True)) for key, _ in node.value]
     if len(set(keys)) != len(keys):
         raise yaml.constructor.ConstructorError(None, None, f"a key stands twice in {keys}", node.start_mark)
     return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
 
 
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
 def read_all(folder: Path) -> list[tuple[str, dict[str, Any]]]:
@@ -48,8 +48,9 @@ def read_all(folder: Path) -> list[tuple[str, dict[str, Any]]]:
     found = [(MANIFEST, main)]
     for name in main.get("include", []):
         document = _read(_included(folder, name), name, schema)
-        if "include" in document:
-            raise Refused("RELEASE_INVARIANT", f"{name}: an included file includes nothing itself")
+        more = sorted({"include", "databases", "structural"} & set(document))
+        if more:
+            raise Refused("RELEASE_INVARIANT", f"{name}: an included file has no {more[0]}: that is the main one's")
         found.append((name, document))
     return found
 
@@ -72,7 +73,7 @@ def _read(path: Path, name: str, schema: Draft202012Validator) -> dict[str, Any]
         data = path.read_bytes()
         if len(data) > MANIFEST_BYTES_MAX:
             raise Refused("RELEASE_INVARIANT", f"{name}: over {MANIFEST_BYTES_MAX} bytes")
-        document = yaml.load(data, Loader=_Loader)  # noqa: S506 - a safe loader
+        document = yaml.load(data, Loader=Loader)  # noqa: S506 - a safe loader
     except (OSError, yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise CannotEvaluate("RELEASE_INVARIANT", f"{path}: {error}", next_step="mend the manifest") from error
     faults = sorted(schema.iter_errors(document), key=lambda fault: list(map(str, fault.absolute_path)))

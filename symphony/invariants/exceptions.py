@@ -42,6 +42,10 @@ class Exemption:
         """In force today, and not only for changes to some paths."""
         return not self.paths and self.granted <= today <= self.expires
 
+    def covers_changes(self, today: date) -> bool:
+        """In force today, for changes to its paths."""
+        return bool(self.paths) and self.granted <= today <= self.expires
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:

@@ -15,6 +15,7 @@ from symphony import places
 from symphony.invariants.checks import SHIPPED
 from symphony.invariants.functions import FUNCTIONS
 from symphony.invariants.model import Invariant
+from symphony.invariants.repository import module_of
 
 ABSENT_SHOWN_MAX = 5
 
@@ -22,7 +23,10 @@ ABSENT_SHOWN_MAX = 5
 def checkout_of(folder: Path) -> Path | None:
     """The repository that a manifest's folder lies in."""
     root = folder.resolve().parent
-    return root if (root / ".git").exists() or (root / "pyproject.toml").is_file() else None
+    if root == places.installed():
+        return None
+    found = (root / "pyproject.toml").is_file() or any((place / ".git").exists() for place in (root, *root.parents))
+    return root if found else None
 
 
 def demand(folder: Path, invariants: Iterable[Invariant]) -> None:
@@ -66,7 +70,8 @@ def _verifier_is_there(identifier: str, text: str, folder: Path, root: Path | No
     if kind == "rego":
         return _inside(root, rest)
     if kind == "command":
-        return (root / f"{rest.split()[0].replace('.', '/')}.py").is_file()
+        program = rest.split()[0]
+        return module_of(rest, root) is not None or "/" not in program or _inside(root, program)
     file, _, name = rest.partition("::")
     return has_test(root / file, name)
 

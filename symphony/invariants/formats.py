@@ -37,6 +37,7 @@ def summary(report: Report) -> str:
         text += f"; excepted: {', '.join(report.excepted)}"
     for option in sorted({needs(one) for one in report.skipped}):
         text += f"; not run without {option}: {', '.join(one.id for one in report.skipped if needs(one) == option)}"
+    text += f"; not looked at: {', '.join(report.absent)}" if report.absent else ""
     return text if report.results else f"nothing was tested: {text}"
 
 
@@ -47,7 +48,9 @@ def ending(report: Report) -> str:
 
 def needs(skipped: Invariant) -> str:
     """The option without which a skipped invariant is not run."""
-    return "--dir" if DRIFT in skipped.verified_by else "--with-tests"
+    if DRIFT in skipped.verified_by:
+        return "a live database (--dir, --database-url)"
+    return "its database" if any(text.startswith("sql:") for text in skipped.verified_by) else "--with-tests"
 
 
 def as_json(report: Report) -> str:
@@ -56,6 +59,7 @@ def as_json(report: Report) -> str:
         "results": [_object(result) for result in report.results],
         "exceptions": [one.document() for one in report.exceptions],
         "skipped": [{"id": one.id, "needs": needs(one)} for one in report.skipped],
+        "not_looked_at": list(report.absent),
     }
     return json.dumps(document, indent=2, ensure_ascii=False)
 

@@ -12,6 +12,7 @@ from typing import Any
 from contracts.errors import Refused
 from symphony import places
 from symphony.invariants import documents, exceptions, existence
+from symphony.invariants.databases import Database
 from symphony.invariants.model import Invariant, Manifest
 
 __all__ = ["Invariant", "Manifest", "load_manifest", "release_form"]
@@ -30,9 +31,13 @@ def load_manifest(folder: Path | None = None) -> Manifest:
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise Refused("RELEASE_INVARIANT", f"{', '.join(name for name, _ in read)}: {sorted(twice)} stand twice")
-    manifest = Manifest(place, found)
+    manifest = Manifest(place, found, files=tuple(place / name for name, _ in read))
     existence.demand(place, found)
-    return replace(manifest, exceptions=_exceptions(manifest, read))
+    main = read[0][1]
+    return replace(
+        manifest, exceptions=_exceptions(manifest, read), structural=tuple(main.get("structural", ())),
+        databases={name: _database(name, entry) for name, entry in main.get("databases", {}).items()},
+    )  # fmt: skip
 
 
 def release_form(manifest: Manifest) -> dict[str, Any]:
@@ -49,6 +54,10 @@ def release_form(manifest: Manifest) -> dict[str, Any]:
 def _invariant(entry: dict[str, Any]) -> Invariant:
     fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}
     return Invariant(**fields)
+
+
+def _database(name: str, entry: dict[str, Any]) -> Database:
+    return Database(name, **{**entry, "roles": tuple(entry.get("roles", ()))})
 
 
 def _exceptions(manifest: Manifest, read: list[tuple[str, dict[str, Any]]]) -> tuple[exceptions.Exemption, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from contracts.errors import Refused
+from symphony.invariants.databases import Database
 from symphony.invariants.exceptions import Exemption
 
 PILLARS = ("immutability", "least-privilege", "transactional-integrity", "operational-safety")
@@ -39,11 +41,23 @@ class Invariant:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All invariants and exceptions of a repository, and its folder."""
+    """All invariants and exceptions of a repository, and its folder.
+
+    ``databases``: what its invariants look at, none for Symphony's own three; ``structural``: globs of what changes only
+    together with an invariant or an exception; ``files``: the manifest and what it includes.
+    """
 
     folder: Path
     invariants: tuple[Invariant, ...]
     exceptions: tuple[Exemption, ...] = ()
+    databases: Mapping[str, Database] = field(default_factory=dict)
+    structural: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+
+    @property
+    def root(self) -> Path:
+        """The repository, or what an installed wheel has in its place."""
+        return self.folder.parent
 
     @property
     def implemented(self) -> tuple[Invariant, ...]:

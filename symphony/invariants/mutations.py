@@ -19,8 +19,9 @@ from jsonschema.exceptions import best_match
 
 from contracts.errors import CannotEvaluate, Refused
 from symphony import places
+from symphony.invariants.documents import Loader
 from symphony.invariants.functions import transaction_word
-from symphony.invariants.manifest import Manifest, _Loader
+from symphony.invariants.manifest import Manifest
 
 FOLDER, SCHEMA = "mutations", "mutations.schema.json"
 FILES_MAX = 50
@@ -86,7 +87,7 @@ def _read(path: Path) -> Iterator[Mutation]:
         data = path.read_bytes()
         if len(data) > FILE_BYTES_MAX:
             raise CannotEvaluate("RELEASE_INVARIANT", f"{path.name} is larger than {FILE_BYTES_MAX} bytes")
-        document = yaml.load(data, Loader=_Loader)  # noqa: S506 - a safe loader
+        document = yaml.load(data, Loader=Loader)  # noqa: S506 - a safe loader
     except (OSError, yaml.YAMLError) as error:
         raise CannotEvaluate("RELEASE_INVARIANT", f"{path}: {error}", next_step="mend the file") from error
     schema = json.loads((places.folder("invariants") / SCHEMA).read_text("utf-8"))

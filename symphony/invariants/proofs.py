@@ -19,6 +19,7 @@ from contracts.times import Clock, SystemClock, rfc3339
 from symphony import places
 from symphony.invariants.anchors import anchors
 from symphony.invariants.exceptions import Judged
+from symphony.invariants.model import Manifest
 from symphony.invariants.run import Report, Result
 from symphony.release.gate import EVIDENCE_INDEX
 
@@ -27,13 +28,13 @@ INDEX_SCHEMA = "EVIDENCE_INDEX_SCHEMA.json"
 
 
 def write(
-    report: Report, folder: Path, urls: Mapping[str, str], *, environment: str, clock: Clock | None = None
-) -> list[Path]:
+    report: Report, folder: Path, urls: Mapping[str, str], manifest: Manifest, *, environment: str, clock: Clock | None = None
+) -> list[Path]:  # fmt: skip
     """Write every proof and the index; the paths, the index last.
 
     Raises ``Refused RELEASE_INVARIANT`` for one that breaks its schema; nothing is written then.
     """
-    common = {**anchors(urls), "environment": environment, "timestamp_utc": rfc3339((clock or SystemClock()).now())}
+    common = {**anchors(urls, manifest), "environment": environment, "timestamp_utc": rfc3339((clock or SystemClock()).now())}
     proofs = {one.invariant.id: _proof(one, common, report.exceptions) for one in report.results}
     for proof in proofs.values():
         validate(proof)

@@ -1,18 +1,22 @@
-"""Checks that are programs of the checkout: pytest nodes, and modules of ``scripts/``. Run only when asked for.
+"""Checks that are programs of the checkout: pytest nodes, modules and commands. Run only when asked for.
 
-From a local checkout only (design section 10): a manifest names a test or a module of ``scripts/``, never a shell line.
+From a local checkout only (design section 10), never through a shell. Python is the repository's own: ``SYMPHONY_PYTHON``, its
+``.venv``, the active virtual environment, or the one that runs this.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+from symphony import places
 from symphony.invariants.checks import CouldNotRun, Seen
 
-TIMEOUT_S = 300
+TIMEOUT_S = 900
+"""The longest is the run of the last release's tests, two minutes on a quiet machine."""
 FINDINGS_MAX = 50
 _PASSED = re.compile(r"\b(\d+) passed\b")
 _NOT_PASSED = re.compile(r"\b(?:skipped|xfailed|xpassed|deselected|failed|errors?)\b")
@@ -30,10 +34,13 @@ def run_pytest(node: str, root: Path) -> Seen:
     raise CouldNotRun(f"{node}: pytest ended with {code}: {last or 'no output'}")
 
 
-def run_script(line: str, root: Path) -> Seen:
-    """``scripts.<module> [words]``: exit 0 holds, 1 with findings on its output; anything else could not be evaluated."""
-    module, *words = line.split()
-    code, out = _run(["-m", module, *words], root, line)
+def run_command(line: str, root: Path) -> Seen:
+    """A module of the repository (``scripts.sql_lint migrations``) or a program: 0 holds, 1 with findings on its output.
+
+    Any other exit could not be evaluated.
+    """
+    module, words = module_of(line, root), line.split()
+    code, out = _run(["-m", module, *words[1:]], root, line) if module else _run(words, root, line, python=False)
     if code == 0:
         return Seen(1)
     if code == 1:
@@ -41,13 +48,26 @@ def run_script(line: str, root: Path) -> Seen:
     raise CouldNotRun(f"{line}: exit {code}")
 
 
-def _run(arguments: list[str], root: Path, what: str) -> tuple[int, str]:
-    if not (root / "pyproject.toml").is_file():
+def module_of(line: str, root: Path) -> str | None:
+    """The first word, where it names a module of the repository by its dotted name."""
+    first = line.split(maxsplit=1)[0]
+    path = root / f"{first.replace('.', '/')}.py"
+    return first if "." in first and "/" not in first and path.is_file() else None
+
+
+def python_of(root: Path) -> str:
+    """The interpreter that has what the repository's tests need."""
+    named, active = os.environ.get("SYMPHONY_PYTHON"), os.environ.get("VIRTUAL_ENV")
+    places = [root / ".venv" / "bin" / "python", *([Path(active) / "bin" / "python"] if active else [])]
+    return named or next((str(path) for path in places if os.access(path, os.X_OK)), sys.executable)
+
+
+def _run(arguments: list[str], root: Path, what: str, *, python: bool = True) -> tuple[int, str]:
+    if root == places.installed():
         raise CouldNotRun(f"{what}: runs only in a checkout")
+    words = [python_of(root), *arguments] if python else arguments
     try:
-        done = subprocess.run(
-            [sys.executable, *arguments], cwd=root, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-        )
+        done = subprocess.run(words, cwd=root, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CouldNotRun(f"{what}: {type(error).__name__}") from error
     return done.returncode, done.stdout

@@ -18,13 +18,14 @@ from symphony.invariants.checks import CouldNotRun, Seen, Target, run_sql
 from symphony.invariants.exceptions import Exemption, Judged
 from symphony.invariants.functions import run_function
 from symphony.invariants.manifest import Invariant, Manifest
-from symphony.invariants.repository import run_pytest, run_script
+from symphony.invariants.rego import run_rego
+from symphony.invariants.repository import run_command, run_pytest
 
 WORKERS = 4
 PASS, FAIL, ERROR, EXCEPTED = "PASS", "FAIL", "ERROR", "EXCEPTED"
 EXPIRY = "manifest:exceptions"
 """What ran where nothing else did: the day that stands in an exception that has expired."""
-OF_THE_CHECKOUT = ("pytest:", "command:")
+OF_THE_CHECKOUT = ("pytest:", "command:", "rego:")
 DRIFT = "python:no_drift"
 
 
@@ -42,12 +43,13 @@ class Result:
 @dataclass(frozen=True, slots=True)
 class Report:
     """All results, in the manifest's order; ``skipped``: chosen, but none of its checks runs here;
-    ``exceptions``: all of the manifest, each with what it came to.
+    ``exceptions``: all of the manifest, each with what it came to; ``absent``: databases that nobody looked at.
     """
 
     results: tuple[Result, ...]
     skipped: tuple[Invariant, ...] = field(default=())
     exceptions: tuple[Judged, ...] = field(default=())
+    absent: tuple[str, ...] = field(default=())
 
     @property
     def passed(self) -> list[str]:
@@ -77,12 +79,14 @@ def check(
     manifest: Manifest, urls: Mapping[str, str], *, only: frozenset[str] = frozenset(), severity: str | None = None,
     with_tests: bool = False, reference: Mapping[str, str] | None = None, clock: Clock | None = None,
     begun: Callable[[int], None] = lambda _count: None, done: Callable[[Result], None] = lambda _result: None,
+    partial: bool = False,
 ) -> Report:  # fmt: skip
     """Run what is implemented; ``begun`` is told how many run, ``done`` is called as each ends, in the manifest's order.
 
-    ``urls``: the databases that are checked, by kind; ``reference``: others, just made from the migrations (INV-004).
+    ``urls``: the databases that are checked, by kind; ``reference``: others, just made from the migrations (INV-004);
+    ``partial``: ``urls`` may leave some out, and the report says which.
     """
-    target = Target(urls, manifest.folder, reference)
+    target = Target(urls, manifest.folder, reference, manifest.databases, partial=partial)
     today = exceptions.today_of((clock or SystemClock()).now())
     wanted = [
         one
@@ -103,7 +107,8 @@ def check(
         done(late)
     told = {one.invariant for one in results}
     skipped = tuple(one for one in chosen if one not in told)
-    return Report(tuple(results), skipped, judged(manifest.exceptions, raw, today))
+    absent = tuple(sorted(target.kinds - set(urls)))
+    return Report(tuple(results), skipped, judged(manifest.exceptions, raw, today), absent)
 
 
 def with_exceptions(result: Result, exemptions: Sequence[Exemption], today: date) -> Result:
@@ -129,11 +134,17 @@ def _expired_without_a_check(manifest: Manifest, silent: Sequence[Invariant], to
 
 
 def _due(invariant: Invariant, target: Target, *, with_tests: bool) -> tuple[str, ...]:
-    return tuple(
-        text
-        for text in invariant.verified_by
-        if (with_tests or not text.startswith(OF_THE_CHECKOUT)) and (target.reference is not None or text != DRIFT)
-    )
+    """What of an invariant runs here; an SQL check names the databases that it looks at here."""
+    due = []
+    for text in invariant.verified_by:
+        kind, _, rest = text.partition(":")
+        if kind == "sql" and target.partial:
+            file, _, databases = rest.partition(":")
+            present = [name for name in databases.split(",") if name in target.urls]
+            due += [f"sql:{file}:{','.join(present)}"] if present else []
+        elif (with_tests or not text.startswith(OF_THE_CHECKOUT)) and (target.reference is not None or text != DRIFT):
+            due.append(text)
+    return tuple(due)
 
 
 def _run(invariant: Invariant, target: Target, *, with_tests: bool) -> Result:
@@ -158,5 +169,5 @@ def _one(identifier: str, text: str, target: Target) -> Seen:
         return run_sql(identifier, file, databases.split(","), target)
     if kind == "python":
         return run_function(rest, target)
-    root = target.folder.parent
-    return run_pytest(rest, root) if kind == "pytest" else run_script(rest, root)
+    program = {"pytest": run_pytest, "rego": run_rego}.get(kind, run_command)
+    return program(rest, target.root)

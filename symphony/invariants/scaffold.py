@@ -1,0 +1,112 @@
+"""``symphony invariants init`` and ``new``: first files for a repository that is not ours.
+
+A file that is there is never written over; running ``init`` twice changes nothing. A new check says "nothing was seen" until
+it is written, which is an error and never a pass.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from contracts.errors import Refused
+from symphony.invariants.documents import MANIFEST
+from symphony.invariants.manifest import load_manifest
+
+FOLDER = "invariants"
+CI: Mapping[str, tuple[str, str]] = {
+    "github": ("github-actions.yml", ".github/workflows/invariants.yml"),
+    "gitlab": ("gitlab-ci.yml", ".gitlab/invariants.gitlab-ci.yml"),
+    "pre-commit": ("pre-commit-config.yaml", ".pre-commit-config.yaml"),
+}
+"""What can be written for a CI: the template, and where it goes."""
+_WORD = re.compile(r"^[a-z][a-z0-9_-]{0,39}$")
+_GLOB = re.compile(r"^[A-Za-z0-9_.*?/\[\]-]{1,200}$")
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """What ``new`` is told of an invariant."""
+
+    identifier: str
+    title: str
+    pillar: str
+    severity: str
+    owner: str
+    sla_days: int
+    database: str
+    enforced_by: str
+
+
+def init(root: Path, *, database: str, migrations: str, files: str, owner: str, ci: tuple[str, ...]) -> list[str]:
+    """Write what is missing; a line for each file. Raises ``Refused CONFIGURATION`` for words that do not fit."""
+    _fit("database", database, _WORD)
+    _fit("owner", owner, _WORD)
+    _fit("files", files, _GLOB)
+    _fit("migrations", migrations, _GLOB)
+    if not any((root / migrations).glob(files)):
+        raise Refused(
+            "CONFIGURATION", f"no file matches {files} in {root / migrations}",
+            next_step="say where the migrations are: --migrations FOLDER --files GLOB",
+        )  # fmt: skip
+    words = {"database": database, "migrations": migrations.rstrip("/"), "files": files, "owner": owner}
+    wanted = [("manifest.yml", f"{FOLDER}/{MANIFEST}"), ("checks.sql", f"{FOLDER}/checks/{database}.sql"), *(CI[one] for one in ci)]
+    return [_write(root / place, _filled(template, words), place) for template, place in wanted]
+
+
+def new(folder: Path, one: New) -> list[str]:
+    """Add an entry to the manifest and an empty check to its SQL file. Raises ``Refused`` for an id that is there."""
+    manifest = load_manifest(folder)
+    taken = {name for entry in manifest.invariants for name in (entry.id, *entry.aliases)}
+    if one.identifier in taken:
+        raise Refused(
+            "CONFIGURATION", f"{one.identifier} is there already", next_step=f"symphony invariants explain {one.identifier}"
+        )  # fmt: skip
+    _fit("database", one.database, _WORD)
+    _fit("owner", one.owner, _WORD)
+    words = {
+        "identifier": one.identifier, "title": _quoted(one.title), "pillar": one.pillar, "severity": one.severity,
+        "owner": one.owner, "sla_days": str(one.sla_days), "database": one.database, "file": one.database,
+        "enforced_by": _quoted(one.enforced_by),
+    }  # fmt: skip
+    path, checks = folder / MANIFEST, folder / "checks" / f"{one.database}.sql"
+    was = path.read_text("utf-8")
+    path.write_text(was.rstrip("\n") + "\n" + _filled("entry.yml", words), "utf-8")
+    try:
+        load_manifest(folder)
+    except Exception:
+        path.write_text(was, "utf-8")
+        raise
+    checks.parent.mkdir(exist_ok=True)
+    block = _filled("block.sql", {"identifier": one.identifier, "title": one.title.replace("\n", " ")})
+    with checks.open("a", encoding="utf-8") as out:
+        out.write(block)
+    return [f"{path}: {one.identifier}", f"{checks}: an empty check; it is an error until you write it"]
+
+
+def _write(path: Path, content: str, place: str) -> str:
+    if path.exists():
+        return f"there already: {place}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content, "utf-8")
+    return f"wrote {place}"
+
+
+def _filled(template: str, words: Mapping[str, str]) -> str:
+    found = resources.files(__package__).joinpath("templates", f"{template}.tmpl").read_text("utf-8")
+    return Template(found).substitute(words)
+
+
+def _quoted(text: str) -> str:
+    """A YAML scalar in double quotes, which JSON's are."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _fit(name: str, value: str, pattern: re.Pattern[str]) -> None:
+    if pattern.fullmatch(value) is None or ".." in value:
+        raise Refused("CONFIGURATION", f"--{name} {value!r} has letters that do not fit: {pattern.pattern}")
