@@ -1,7 +1,8 @@
 """``python -m controlplane --config FILE``: serve until SIGTERM or SIGINT.
 
 Config: ``{"host", "port", "certificate", "key", "ca", "database_url", "keys": folder with snapshot.pem, timestamp.pem
-and log.pem, "log_origin", "environment", "principals": file (optional), "timestamp_lifetime_s" (optional)}``.
+and log.pem, "log_origin", "environment", "principals": file (optional), "timestamp_lifetime_s" (optional),
+"runtime_check_interval_s" (optional, 180 at most)}``.
 """
 
 from __future__ import annotations
@@ -19,16 +20,19 @@ import uvicorn
 from contracts import logs
 from contracts.errors import CannotEvaluate, SymphonyError
 from contracts.keys import load_private_key
+from contracts.runtime_invariants import RUNTIME_CHECK_INTERVAL_S, Watch
+from contracts.times import SystemClock
 from contracts.tls import server_context, uvicorn_config
 from controlplane.app import create_app
 from controlplane.context import Context
 from controlplane.identity import enrol_file
+from controlplane.invariants import of_controlplane
 from controlplane.store import Database
 
 REQUIRED = (
     "host", "port", "certificate", "key", "ca", "database_url", "keys", "log_origin", "environment",
 )  # fmt: skip
-OPTIONAL = ("principals", "timestamp_lifetime_s")
+OPTIONAL = ("principals", "timestamp_lifetime_s", "runtime_check_interval_s")
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -48,6 +52,8 @@ def read_config(path: Path) -> dict[str, Any]:
 def context_of(config: dict[str, Any]) -> Context:
     """The context that a configuration describes."""
     keys = Path(config["keys"])
+    clock = SystemClock()
+    interval_s = config.get("runtime_check_interval_s", RUNTIME_CHECK_INTERVAL_S)
     return Context(
         pool=Database(config["database_url"]),
         environment=config["environment"],
@@ -56,6 +62,8 @@ def context_of(config: dict[str, Any]) -> Context:
         log_key=load_private_key(keys / "log.pem"),
         log_origin=config["log_origin"],
         timestamp_lifetime=timedelta(seconds=config.get("timestamp_lifetime_s", 3600)),
+        clock=clock,
+        watch=Watch(lambda: of_controlplane(config, clock), interval_s=interval_s),
     )
 
 
@@ -69,6 +77,8 @@ def server_of(config: dict[str, Any], context: Context) -> uvicorn.Server:
 
 async def _serve(config: dict[str, Any]) -> None:
     context = context_of(config)
+    assert context.watch is not None
+    await context.watch.at_start()
     if "principals" in config:
         await enrol_file(context, Path(config["principals"]))
     await server_of(config, context).serve()

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -24,6 +25,7 @@ from starlette.routing import BaseRoute, Route
 from contracts.errors import SymphonyError
 from controlplane.api.http import internal_error, symphony_error, unknown_address, wrong_method
 from controlplane.context import Context
+from controlplane.invariants import Halting
 
 DOMAINS = ("trust", "releases", "fleet", "evidence", "exports")
 RESTART_S = 1.0
@@ -38,6 +40,7 @@ def create_app(context: Context) -> Starlette:
         routes += module.routes(context)
     return Starlette(
         routes=routes,
+        middleware=[Middleware(Halting, watch=context.watch)] if context.watch is not None else [],
         lifespan=_lifespan(context, modules),
         exception_handlers={
             SymphonyError: symphony_error,
@@ -60,6 +63,8 @@ def _lifespan(context: Context, modules: list[ModuleType]) -> Callable[[Starlett
             if hasattr(module, "start"):
                 await module.start(context)
         work = [job for module in modules for job in getattr(module, "background", lambda _c: [])(context)]
+        if context.watch is not None:
+            work.append(context.watch.run)
         tasks = [asyncio.create_task(_forever(job)) for job in work]
         try:
             yield
@@ -89,7 +94,10 @@ async def _live(_request: Request) -> Response:
 
 def _ready(context: Context) -> Callable[[Request], Coroutine[Any, Any, Response]]:
     async def ready(_request: Request) -> Response:
+        context.demand_open()
         await context.pool.fetch("SELECT 1")
-        return JSONResponse({"status": "ready", "environment": context.environment})
+        broken = context.watch.broken if context.watch is not None else ()
+        warnings = {"warnings": [one.id for one in broken]} if broken else {}
+        return JSONResponse({"status": "ready", "environment": context.environment} | warnings)
 
     return ready

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from contracts.runtime_invariants import Watch
 from contracts.times import Clock, SystemClock
 from controlplane.store import Database
 
@@ -30,3 +31,9 @@ class Context:
     timestamp_lifetime: timedelta = timedelta(hours=1)
     snapshot_lifetime: timedelta = timedelta(days=7)
     log_release_metadata: LogReleaseMetadata | None = None
+    watch: Watch | None = None
+
+    def demand_open(self) -> None:
+        """Raise ``SERVICE_HALTED`` while nothing may be signed."""
+        if self.watch is not None:
+            self.watch.demand_open()

@@ -23,8 +23,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from contracts.errors import SymphonyError
 from contracts.insecure import warn_of_wildcards
 from contracts.release import load_held
+from contracts.runtime_invariants import Watch
 from contracts.times import Clock, SystemClock, parse_rfc3339
 from contracts.tls import uvicorn_config
+from sidecar import invariants
 from sidecar.active import ActiveRelease
 from sidecar.attestation import HandshakeRefusal, RevocationView, acceptor_context
 from sidecar.attestation.rejects import RejectAggregate
@@ -66,6 +68,7 @@ class Acceptor:
             writer=Path(config.writer_socket), adapter=Path(config.adapter_socket), environment=config.environment,
             service=config.service, clock=clock,
         )  # fmt: skip
+        self.watch = Watch(lambda: invariants.of_acceptor(config, clock), interval_s=config.runtime_check_interval_s)
         self.instructions = Instructions(self.pipeline, clock)
         self._revocations_version = 0
         self._loaded: ActiveRelease | None = None
@@ -108,7 +111,12 @@ class Acceptor:
             active = view.active
         entries = state["revocations"] if state["revocations"] is not None else active.release.revocations
         self._renew(active, state, entries)
-        self.pipeline.view = view_of(active, state)
+        view = view_of(active, state)
+        own = self.watch.stopped()
+        if own is not None:
+            view.stopped = (own.code, own.detail)
+        view.broken += tuple(one.id for one in self.watch.broken)
+        self.pipeline.view = view
 
     async def _made(self, number: int, digest: str) -> ActiveRelease:
         """The release, verified and compiled once, however often what follows has to be tried again."""
@@ -168,9 +176,10 @@ def create_app(acceptor: Acceptor) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        task = asyncio.create_task(acceptor.follow())
+        tasks = [asyncio.create_task(acceptor.follow()), asyncio.create_task(acceptor.watch.run())]
         yield
-        task.cancel()
+        for task in tasks:
+            task.cancel()
         with contextlib.suppress(SymphonyError, TimeoutError, OSError):
             async with asyncio.timeout(STATE_TIMEOUT_S):
                 await acceptor.report_rejects(final=True)
@@ -184,13 +193,18 @@ def create_app(acceptor: Acceptor) -> Starlette:
         try:
             if acceptor.pipeline.view is None:
                 raise SymphonyError("NO_ACTIVE_RELEASE")
-            acceptor.pipeline.view.demand_fresh(acceptor.clock.now())
+            view = acceptor.pipeline.view
+            view.demand_fresh(acceptor.clock.now())
+            view.demand_open()
         except SymphonyError as error:
-            return PlainTextResponse(f"{error.code}\n", status_code=503)
-        return PlainTextResponse(f"ready release={acceptor.pipeline.view.active.release.number}\n")
+            text = f"{error.code} {error.detail}".strip() if error.code == "SERVICE_HALTED" else error.code
+            return PlainTextResponse(f"{text}\n", status_code=503)
+        warned = f" warnings={','.join(view.broken)}" if view.broken else ""
+        return PlainTextResponse(f"ready release={view.active.release.number}{warned}\n")
 
     async def metrics(_request: Request) -> Response:
-        return PlainTextResponse(render(acceptor.instructions.counts, acceptor.pipeline.batchers))
+        broken = acceptor.pipeline.view.broken if acceptor.pipeline.view else ()
+        return PlainTextResponse(render(acceptor.instructions.counts, acceptor.pipeline.batchers, broken))
 
     return Starlette(
         routes=[
@@ -218,6 +232,7 @@ async def run(config: AcceptorConfig) -> None:
     import uvicorn
 
     acceptor = Acceptor(config, SystemClock())
+    await acceptor.watch.at_start()
     app = hot_path(acceptor.instructions, create_app(acceptor))
     settings = uvicorn_config(
         app, host=config.host, port=config.port, context=acceptor.context, lifespan="on", interface="asgi3"

@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from contracts.errors import CannotEvaluate
+from contracts.runtime_invariants import RUNTIME_CHECK_INTERVAL_S, interval_of
 
 CONFIG_BYTES_MAX = 64 * 1024
 
@@ -43,6 +44,7 @@ class WriterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     release: ReleaseConfig
     fleet_url: str | None = None
     failpoints: str | None = None
+    runtime_check_interval_s: float = RUNTIME_CHECK_INTERVAL_S
 
 
 class AcceptorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,6 +60,7 @@ class AcceptorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     adapter_socket: str
     release_root: str
     release_folder: str
+    runtime_check_interval_s: float = RUNTIME_CHECK_INTERVAL_S
 
 
 class ShipperConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,6 +78,7 @@ class ShipperConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     batch_size_max: int = 500
     heartbeat_s: int = 5
     failpoints: str | None = None
+    runtime_check_interval_s: float = RUNTIME_CHECK_INTERVAL_S
 
 
 Config = TypeVar("Config", WriterConfig, AcceptorConfig, ShipperConfig)
@@ -89,6 +93,7 @@ def load(path: Path, kind: type[Config]) -> Config:
         config = msgspec.json.decode(data, type=kind)
     except (OSError, ValueError, msgspec.DecodeError) as error:
         raise CannotEvaluate("CONFIGURATION", f"{path}: {error}") from error
+    interval_of(config.runtime_check_interval_s)
     if config.environment != "sandbox":
         raise CannotEvaluate(
             "CONFIGURATION", f"{config.environment}: keys from files are for the sandbox only, and no other provider is built"

@@ -70,12 +70,14 @@ class Following:
     """One writer's release: ``active`` is what everything else asks for."""
 
     def __init__(
-        self, config: WriterConfig, clock: Clock, *, on_active: OnActive, on_refused: OnRefused, on_revocations: OnRevocations
+        self, config: WriterConfig, clock: Clock, *, on_active: OnActive, on_refused: OnRefused, on_revocations: OnRevocations,
+        halted: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
         tls = config.release
         context = client_context(Path(tls.certificate), Path(tls.key), Path(tls.ca))
         self._config = config
         self._clock = clock
+        self._halted = halted
         self._on_active = on_active
         self._on_refused = on_refused
         self._on_revocations = on_revocations
@@ -180,7 +182,7 @@ class Following:
             "environment": self._config.environment, "service": self._config.service, "instance": self._config.instance,
             "active": {"number": release.number, "metadata_digest": release.metadata_digest} if release else None,
             "refused": {"number": refused[0], "code": refused[1]} if refused else None,
-            "ready": self.active() is not None, "mode": "enforced",
+            "ready": self.active() is not None and not self._halted(), "mode": "halted" if self._halted() else "enforced",
         }  # fmt: skip
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=REPORT_TIMEOUT_S))

@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from sidecar.batching import MicroBatcher
 
 
-def render(answers: Mapping[str, int], batchers: Sequence[MicroBatcher[Any, Any]]) -> str:
-    """The page: answers by reason code, and size, wait, depth and bound hits of each batching point."""
+def render(answers: Mapping[str, int], batchers: Sequence[MicroBatcher[Any, Any]], broken: Sequence[str] = ()) -> str:
+    """The page: answers by reason code, and size, wait, depth and bound hits of each batching point; what does not hold."""
     registry = CollectorRegistry()
     counted = Counter("symphony_acceptor_answers", "answers by reason code", ["code"], registry=registry)
     for code, count in answers.items():
@@ -28,4 +28,7 @@ def render(answers: Mapping[str, int], batchers: Sequence[MicroBatcher[Any, Any]
     depth = Gauge("symphony_batching_queue_depth", "items that wait now", ["point"], registry=registry)
     for batcher in batchers:
         depth.labels(batcher.name).set(batcher.depth)
+    violated = Gauge("symphony_invariants_violated", "invariants that do not hold now", ["id"], registry=registry)
+    for invariant in broken:
+        violated.labels(invariant).set(1)
     return generate_latest(registry).decode()

@@ -1,32 +1,119 @@
--- The sidecar's compiled-in invariants: each answers one boolean, asked as the writer's login.
+-- The sidecar's compiled-in invariants. Each answers (seen, violations), asked of the catalogue as the process's own login.
+-- Looked at are our NOLOGIN roles and the login itself; a superuser is INV-007's to name, and would break every other one.
+
+-- name: INV-005
+SELECT count(*) AS seen, coalesce(array_agg(what) FILTER (WHERE bad), '{}'::text[]) AS violations FROM (
+    SELECT 'PUBLIC has a right on schema ' || n.nspname AS what, has_schema_privilege('public', n.oid, 'USAGE, CREATE') AS bad
+    FROM pg_catalog.pg_namespace AS n WHERE n.nspname IN ('public', 'symphony')
+    UNION ALL
+    SELECT 'PUBLIC has a right on ' || c.oid::regclass, has_table_privilege('public', c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER')
+    FROM pg_catalog.pg_class AS c WHERE c.relnamespace = 'symphony'::regnamespace AND c.relkind IN ('r', 'p', 'v')
+    UNION ALL
+    SELECT 'PUBLIC may call ' || p.oid::regprocedure, has_function_privilege('public', p.oid, 'EXECUTE')
+    FROM pg_catalog.pg_proc AS p WHERE p.pronamespace = 'symphony'::regnamespace AND p.prorettype <> 'trigger'::regtype
+    UNION ALL
+    SELECT 'PUBLIC has a right on the database', has_database_privilege('public', current_database(), 'CONNECT, CREATE, TEMP')
+) AS looked
 
 -- name: INV-006
-SELECT bool_and(NOT has_schema_privilege(r.role, n.oid, 'CREATE')) AND count(*) = 10
-FROM pg_catalog.pg_namespace AS n
-CROSS JOIN (VALUES ('symphony_ingest'), ('symphony_executor'), ('symphony_shipper'), ('symphony_reader'), (session_user)) AS r(role)
-WHERE n.nspname IN ('public', 'symphony')
+SELECT count(*) AS seen, coalesce(array_agg(r.rolname || ' may create in ' || n.nspname || ' or a temporary table') FILTER (WHERE
+    has_schema_privilege(r.oid, n.oid, 'CREATE') OR has_database_privilege(r.oid, current_database(), 'CREATE, TEMP')), '{}'::text[]) AS violations
+FROM pg_catalog.pg_namespace AS n CROSS JOIN pg_catalog.pg_roles AS r
+WHERE n.nspname IN ('public', 'symphony') AND NOT r.rolsuper AND (r.rolname ~ '^symphony_' OR r.rolname = session_user)
+
+-- name: INV-007
+SELECT count(*) AS seen, coalesce(array_agg(what) FILTER (WHERE bad), '{}'::text[]) AS violations FROM (
+    SELECT r.rolname || ' may more than a runtime role needs' AS what,
+        r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication OR r.rolbypassrls OR r.rolcanlogin <> (r.rolname = session_user) AS bad
+    FROM pg_catalog.pg_roles AS r WHERE r.rolname = session_user OR r.oid IN (SELECT m.roleid FROM pg_catalog.pg_auth_members AS m
+        JOIN pg_catalog.pg_roles AS me ON me.oid = m.member WHERE me.rolname = session_user)
+    UNION ALL
+    SELECT m.member::regrole || ' inherits or administers ' || g.rolname, m.inherit_option OR m.admin_option OR g.rolname !~ '^symphony_'
+    FROM pg_catalog.pg_auth_members AS m JOIN pg_catalog.pg_roles AS g ON g.oid = m.roleid
+    WHERE m.member = (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = session_user)
+) AS looked
+
+-- name: INV-008
+SELECT count(*) AS seen, coalesce(array_agg(p.oid::regprocedure::text) FILTER (WHERE NOT coalesce(
+    'search_path=pg_catalog, symphony, pg_temp' = ANY (p.proconfig), false)), '{}'::text[]) AS violations
+FROM pg_catalog.pg_proc AS p WHERE p.pronamespace = 'symphony'::regnamespace AND p.prosecdef
+
+-- name: INV-009
+SELECT count(*) AS seen, coalesce(array_agg(p.oid::regprocedure::text) FILTER (WHERE p.prosrc ~* '\mexecute\M'), '{}'::text[]) AS violations
+FROM pg_catalog.pg_proc AS p WHERE p.pronamespace = 'symphony'::regnamespace AND p.prosecdef
 
 -- name: INV-010
-SELECT bool_and(NOT has_table_privilege(r.role, c.oid, p.privilege)) AND count(*) > 0
-FROM pg_catalog.pg_class AS c
-JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = 'symphony'
-CROSS JOIN (VALUES ('symphony_ingest'), ('symphony_executor'), ('symphony_shipper'), ('symphony_reader'), (session_user)) AS r(role)
-CROSS JOIN (VALUES ('INSERT'), ('UPDATE'), ('DELETE'), ('TRUNCATE')) AS p(privilege)
-WHERE c.relkind IN ('r', 'p')
+SELECT count(*) AS seen, coalesce(array_agg(r.rolname || ' may ' || p.privilege || ' on ' || c.oid::regclass) FILTER (WHERE
+    has_table_privilege(r.oid, c.oid, p.privilege)
+    OR (p.privilege IN ('INSERT', 'UPDATE') AND has_any_column_privilege(r.oid, c.oid, p.privilege))), '{}'::text[]) AS violations
+FROM pg_catalog.pg_class AS c CROSS JOIN pg_catalog.pg_roles AS r
+CROSS JOIN (VALUES ('INSERT'), ('UPDATE'), ('DELETE'), ('TRUNCATE')) AS p (privilege)
+WHERE c.relnamespace = 'symphony'::regnamespace AND c.relkind IN ('r', 'p', 'v')
+    AND NOT r.rolsuper AND (r.rolname ~ '^symphony_' OR r.rolname = session_user)
+
+-- name: INV-011
+SELECT count(*) AS seen, coalesce(array_agg(w.name || ' is not a unique index on ' || w.columns) FILTER (WHERE NOT EXISTS (
+    SELECT 1 FROM pg_catalog.pg_index AS i WHERE i.indexrelid = to_regclass('symphony.' || w.name) AND i.indisunique AND i.indisvalid
+        AND i.indpred IS NULL AND pg_get_indexdef(i.indexrelid) LIKE '%(' || w.columns || ')')), '{}'::text[]) AS violations
+FROM (VALUES ('ux_pending_instruction_key', 'instruction_id, idempotency_key'),
+    ('ux_instructions_key', 'participant_id, idempotency_key, tx_index')) AS w (name, columns)
+
+-- name: INV-013
+SELECT count(*) AS seen, coalesce(array_agg('complete_outbox_attempts does not ask the lease'::text) FILTER (WHERE NOT (
+    p.prosrc LIKE '%lease_token = %' AND p.prosrc LIKE '%claimed_by = %' AND p.prosrc LIKE '%expires_at > %')), '{}'::text[]) AS violations
+FROM pg_catalog.pg_proc AS p WHERE p.pronamespace = 'symphony'::regnamespace AND p.proname = 'complete_outbox_attempts'
 
 -- name: INV-014
-SELECT count(*) > 1 AND bool_and(
-    EXISTS (SELECT 1 FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = c.oid AND t.tgenabled = 'O' AND t.tgtype & 32 = 32
-        AND t.tgfoid = 'symphony.deny_mutation'::regproc)  -- TRUNCATE, which passes a parent's trigger by
-    AND EXISTS (SELECT 1 FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = c.oid AND t.tgenabled = 'O' AND t.tgtype & 25 = 25
-        AND t.tgfoid = 'symphony.deny_mutation'::regproc))  -- each row, UPDATE and DELETE
-FROM (SELECT 'symphony.payment_outbox_attempts'::regclass AS oid
-    UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = 'symphony.payment_outbox_attempts'::regclass) AS c
+WITH append_only (oid) AS (
+    SELECT t.tgrelid FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS f ON f.oid = t.tgfoid
+    WHERE t.tgenabled IN ('O', 'A') AND t.tgtype & 2 = 2 AND t.tgqual IS NULL AND t.tgattr::text = '' AND f.prosrc ~ '^\s*BEGIN\s+RAISE EXCEPTION '
+    GROUP BY 1 HAVING bool_or(t.tgtype & 17 = 17) AND bool_or(t.tgtype & 9 = 9) AND bool_or(t.tgtype & 33 = 32)
+)
+SELECT count(*) AS seen, coalesce(array_agg(c.oid::regclass || ' lets changes through') FILTER (WHERE a.oid IS NULL), '{}'::text[]) AS violations
+FROM (SELECT to_regclass('symphony.payment_outbox_attempts')::oid AS oid
+    UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = to_regclass('symphony.payment_outbox_attempts')) AS c
+LEFT JOIN append_only AS a USING (oid) WHERE c.oid IS NOT NULL
+
+-- name: INV-021
+WITH append_only (oid) AS (
+    SELECT t.tgrelid FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS f ON f.oid = t.tgfoid
+    WHERE t.tgenabled IN ('O', 'A') AND t.tgtype & 2 = 2 AND t.tgqual IS NULL AND t.tgattr::text = '' AND f.prosrc ~ '^\s*BEGIN\s+RAISE EXCEPTION '
+    GROUP BY 1 HAVING bool_or(t.tgtype & 17 = 17) AND bool_or(t.tgtype & 9 = 9) AND bool_or(t.tgtype & 33 = 32)
+)
+SELECT count(*) AS seen, coalesce(array_agg(coalesce(c.oid::regclass::text, w.name) || ' lets changes through')
+    FILTER (WHERE a.oid IS NULL), '{}'::text[]) AS violations
+FROM (VALUES ('symphony.ingress_attestations'), ('symphony.evidence_events')) AS w (name)
+CROSS JOIN LATERAL (SELECT to_regclass(w.name)::oid AS oid
+    UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = to_regclass(w.name)) AS c
+LEFT JOIN append_only AS a USING (oid)
 
 -- name: INV-022
-SELECT a.attnotnull FROM pg_catalog.pg_attribute AS a
-WHERE a.attrelid = 'symphony.payment_outbox_pending'::regclass AND a.attname = 'parent_attestation_id'
+SELECT count(*) AS seen, coalesce(array_agg('payment_outbox_pending.parent_attestation_id may be NULL'::text)
+    FILTER (WHERE NOT a.attnotnull), '{}'::text[]) AS violations
+FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = to_regclass('symphony.payment_outbox_pending') AND a.attname = 'parent_attestation_id'
+
+-- name: INV-023
+SELECT count(*) AS seen, coalesce(array_agg('symphony.revocations is lost on a crash, changeable, or not asked'::text) FILTER (WHERE
+    c.relpersistence <> 'p' OR NOT EXISTS (SELECT 1 FROM pg_catalog.pg_proc AS p WHERE p.pronamespace = 'symphony'::regnamespace
+        AND p.proname = 'judge_batch' AND p.prosrc LIKE '%symphony.revocations%')
+    OR (SELECT count(*) FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = c.oid AND t.tgenabled IN ('O', 'A') AND t.tgtype & 2 = 2
+        AND t.tgqual IS NULL AND t.tgfoid = to_regproc('symphony.deny_mutation')) < 2), '{}'::text[]) AS violations
+FROM pg_catalog.pg_class AS c WHERE c.oid = to_regclass('symphony.revocations')
+
+-- name: INV-024
+SELECT count(*) AS seen, coalesce(array_agg('seen_jti is not unique on (expires_day, jti_hash)'::text) FILTER (WHERE NOT EXISTS (
+    SELECT 1 FROM pg_catalog.pg_index AS i WHERE i.indrelid = c.oid AND i.indisprimary
+        AND pg_get_indexdef(i.indexrelid) LIKE '%(expires_day, jti_hash)')), '{}'::text[]) AS violations
+FROM pg_catalog.pg_class AS c WHERE c.oid = to_regclass('symphony.seen_jti')
+
+-- name: I-OUTBOX-01
+SELECT count(*) AS seen, coalesce(array_agg(r.rolname || ' may switch the triggers of the attempts off') FILTER (WHERE
+    pg_has_role(r.oid, c.relowner, 'MEMBER') OR has_parameter_privilege(r.oid, 'session_replication_role', 'SET')), '{}'::text[]) AS violations
+FROM pg_catalog.pg_class AS c CROSS JOIN pg_catalog.pg_roles AS r
+WHERE c.oid = to_regclass('symphony.payment_outbox_attempts') AND NOT r.rolsuper AND (r.rolname ~ '^symphony_' OR r.rolname = session_user)
 
 -- name: I-OUTBOX-02
-SELECT count(*) = 1 FROM pg_catalog.pg_index AS i
-WHERE i.indrelid = 'symphony.payment_terminals'::regclass AND i.indisprimary AND i.indisunique AND i.indnatts = 1
+SELECT count(*) AS seen, coalesce(array_agg('payment_terminals is not unique on (outbox_id)'::text) FILTER (WHERE NOT EXISTS (
+    SELECT 1 FROM pg_catalog.pg_index AS i WHERE i.indrelid = c.oid AND i.indisprimary
+        AND pg_get_indexdef(i.indexrelid) LIKE '%(outbox_id)')), '{}'::text[]) AS violations
+FROM pg_catalog.pg_class AS c WHERE c.oid = to_regclass('symphony.payment_terminals') AND c.relkind = 'r'

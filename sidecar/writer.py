@@ -22,9 +22,10 @@ from contracts import evidence, wire
 from contracts.errors import CannotEvaluate, Refused, SymphonyError
 from contracts.keys import load_private_key
 from contracts.release import VerifiedRelease
+from contracts.runtime_invariants import Finding, Watch
 from contracts.times import Clock, SystemClock, rfc3339
 from rails.sdk import AdapterClient
-from sidecar import failpoints
+from sidecar import failpoints, invariants
 from sidecar.active import ActiveRelease
 from sidecar.batching import MicroBatcher
 from sidecar.config import WriterConfig
@@ -78,8 +79,13 @@ class Writer:
         self._store = WriterStore(config.database_url, stream=config.stream)
         self._adapter = AdapterClient(Path(config.adapter_socket))
         self._following = Following(
-            config, clock, on_active=self._activated, on_refused=self._refused, on_revocations=self._revoked
-        )
+            config, clock, on_active=self._activated, on_refused=self._refused, on_revocations=self._revoked,
+            halted=lambda: bool(self._watch.halted),
+        )  # fmt: skip
+        self._watch = Watch(
+            lambda: invariants.of_writer(config, clock, self._following.active()),
+            interval_s=config.runtime_check_interval_s, told=self._halting,
+        )  # fmt: skip
         self._gauge = _Gauge([], 0, 0.0)
         self._stopped = asyncio.Event()
         self._wake = asyncio.Event()
@@ -95,12 +101,13 @@ class Writer:
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises ``Fenced`` when a newer writer has begun."""
+        await self._watch.at_start()  # before it fences anybody
         numbers = await self._store.begin_epoch()
         await self._following.start()
         await self._event("startup", {"epoch": numbers.epoch})
         permits = PermitMaker(load_private_key(Path(self._config.permit_key)), self._config.instance, numbers.epoch)
         self._dispatcher = Dispatcher(
-            self._store, self._adapter, permits, active=self._following.active, service=self._config.service,
+            self._store, self._adapter, permits, active=self._open, service=self._config.service,
             worker=self._worker, clock=self._clock, wake=self._wake,
         )  # fmt: skip
         recovery = Recovery(
@@ -115,8 +122,10 @@ class Writer:
             async with asyncio.TaskGroup() as group:
                 tasks = [
                     group.create_task(work)
-                    for work in (self._following.run(), self._dispatcher.run(), recovery.run(), self._upkeep())
-                ]
+                    for work in (
+                        self._following.run(), self._dispatcher.run(), recovery.run(), self._upkeep(), self._watch.run(),
+                    )
+                ]  # fmt: skip
                 await self._stopped.wait()
                 server.close()
                 await self._batcher.close(DRAIN_S)
@@ -143,11 +152,24 @@ class Writer:
         raise Refused("REQUEST_INVALID", f"the writer has no method {method[:32]!r}")
 
     async def _record(self, handover: Handover) -> dict[str, Any]:
+        self._watch.demand_open()
         await self._refuse_over_backlog()
         answers = await asyncio.gather(*map(self._batcher.submit, handover.messages), return_exceptions=True)
         out: list[Answer | str] = [answer if isinstance(answer, Answer) else _code(answer) for answer in answers]
         built: dict[str, Any] = msgspec.to_builtins(HandoverAnswer(answers=out))
         return built
+
+    def _open(self) -> ActiveRelease | None:
+        """The release under which something new may be sent: none while halted. What is sent already is completed, and
+        recovery goes on asking the rail: an outcome is never given up (OUT-11)."""
+        return None if self._watch.stopped() is not None else self._following.active()
+
+    async def _halting(self, halted: tuple[Finding, ...]) -> None:
+        """Halting and going on again are evidence (PIL-05)."""
+        if halted:
+            await self._event("service_halted", {"reason_code": "SERVICE_HALTED", "invariants": [one.id for one in halted]})
+        else:
+            await self._event("service_resumed", {})
 
     async def _refuse_over_backlog(self) -> None:
         active = self._following.active()
@@ -159,7 +181,7 @@ class Writer:
         active = self._following.active()
         if active is None:
             return {"release": None}
-        release, gauge = active.release, await self._measured(active)
+        release, gauge, stopped = active.release, await self._measured(active), self._watch.stopped()
         return {
             "release": {"number": release.number, "metadata_digest": release.metadata_digest},
             "fetched_at": rfc3339(release.fetched_at),
@@ -169,6 +191,8 @@ class Writer:
             "usage": gauge.usage,
             "backlog": gauge.backlog,
             "as_of": rfc3339(self._clock.now()),
+            "stopped": {"code": stopped.code, "detail": stopped.detail} if stopped is not None else None,
+            "broken": [one.id for one in self._watch.broken],
         }
 
     async def _measured(self, active: ActiveRelease) -> _Gauge:

@@ -26,7 +26,8 @@ _SQL = queries("controlplane.evidence")
 
 
 async def make_checkpoint(context: Context) -> bool:
-    """Sign and keep a checkpoint; ``False`` when nothing has changed since the last one."""
+    """Sign and keep a checkpoint; ``False`` when nothing has changed since the last one. Raises while halted."""
+    context.demand_open()
     head = (await context.pool.fetch(_SQL["head"]))[0]
     streams = fast_canonical_bytes(_counters(head)).decode()
     newest = await context.pool.fetch(_SQL["newest_checkpoint"])

@@ -46,7 +46,8 @@ async def trust_for(connection: Connection, environment: str) -> Trust:
 
 
 def publication(context: Context, newest: dict[str, RoleFile], changed: Sequence[RoleFile]) -> list[RoleFile]:
-    """The changed files with the snapshot and timestamp that they need."""
+    """The changed files with the snapshot and timestamp that they need. Raises while halted."""
+    context.demand_open()
     now = context.clock.now()
     snapshot = next_snapshot(newest, changed, context.snapshot_key, now + context.snapshot_lifetime)
     timestamp = next_timestamp(
@@ -152,6 +153,7 @@ async def publish_revocations(context: Context, environment: str, data: bytes) -
 
 async def keep_fresh(context: Context) -> None:
     """Sign the timestamp (and the snapshot) again where it is due; nothing to do before the first publication."""
+    context.demand_open()
     now = context.clock.now()
     left_min = context.timestamp_lifetime * (_RESIGN_AFTER_SHARE - 1) / _RESIGN_AFTER_SHARE
     async with context.pool.transaction() as connection:

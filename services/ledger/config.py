@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import CannotEvaluate
+from contracts.runtime_invariants import RUNTIME_CHECK_INTERVAL_S, interval_of
 
 BODY_BYTES_MAX = 16 * 1024
 HEADER_BYTES_MAX = 16 * 1024
@@ -66,6 +67,7 @@ class Config:
     release_poll_ms: int = 1000
     clients: tuple[str, ...] | None = None
     minimum_release: int = 1
+    runtime_check_interval_s: float = RUNTIME_CHECK_INTERVAL_S
 
 
 def load(path: Path) -> Config:
@@ -92,6 +94,7 @@ def _config(document: dict[str, Any], folder: Path) -> Config:
         raise ValueError(f"environment {config.environment!r}")
     if not 0 <= config.port <= 65535 or not 50 <= config.release_poll_ms <= 60_000:
         raise ValueError("port is 0 to 65535, release_poll_ms 50 to 60000")
+    interval_of(config.runtime_check_interval_s)
     return config
 
 

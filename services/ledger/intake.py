@@ -3,6 +3,7 @@
 The order of the checks; each refusal before the last means that surely nothing was posted:
 
 1. the connection's certificate is current, not revoked, and one that may connect
+   the ledger's own invariants hold (PIL-05)                                SERVICE_HALTED
 2. headers and body inside their bounds                                     REQUEST_INVALID, BODY_TOO_LARGE
 3. one ``Symphony-Permit`` header, base64url without padding                PERMIT_MISSING, PERMIT_MALFORMED
 4. the release that the permit names                                        NO_ACTIVE_RELEASE, RELEASE_*
@@ -32,6 +33,7 @@ import orjson
 from contracts import permit
 from contracts.canonical_fast import fast_canonical_bytes
 from contracts.errors import NotTrusted, Refused, SymphonyError
+from contracts.runtime_invariants import Watch
 from contracts.schemas import check, fast_validator
 from contracts.times import Clock, rfc3339
 from contracts.tls import peer_of
@@ -79,7 +81,7 @@ class Intake:
 
     def __init__(
         self, window: ReleaseWindow, callers: Callers, clock: Clock, posts: EffectBatcher, seals: EffectBatcher,
-        refusals: Refusals,
+        refusals: Refusals, watch: Watch,
     ) -> None:  # fmt: skip
         self._window = window
         self._callers = callers
@@ -87,6 +89,7 @@ class Intake:
         self._posts = posts
         self._seals = seals
         self._refusals = refusals
+        self._watch = watch
         self._roots = permit.VerifiedRoots()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,6 +113,7 @@ class Intake:
 
     async def _answer(self, scope: Scope, receive: Receive, seen: Seen) -> Reply:
         self._callers.check(scope)
+        self._watch.demand_open()
         _check_size(scope["headers"])
         seen.body = await _body_of(scope["headers"], receive)
         effect = self._checked(permit.parse(_permit_of(scope["headers"])), seen.body, seen)

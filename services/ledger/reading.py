@@ -15,6 +15,7 @@ from uuid import UUID
 import orjson
 
 from contracts.errors import CannotEvaluate, Refused
+from contracts.runtime_invariants import Watch
 from contracts.times import Clock, parse_rfc3339, rfc3339
 from services.ledger import config
 from services.ledger.releases import ReleaseWindow
@@ -31,10 +32,11 @@ Query = dict[str, str]
 class Books:
     """The reading side of the ledger."""
 
-    def __init__(self, database: Database, window: ReleaseWindow, clock: Clock) -> None:
+    def __init__(self, database: Database, window: ReleaseWindow, clock: Clock, watch: Watch) -> None:
         self._database = database
         self._window = window
         self._clock = clock
+        self._watch = watch
 
     async def postings(self, query: Query) -> Reply:
         """``GET /v1/postings?from&to&cursor``; ``from`` inclusive, ``to`` exclusive, RFC 3339 with six digits."""
@@ -77,14 +79,17 @@ class Books:
         return _reply({"status": "live"})
 
     async def ready(self, query: Query) -> Reply:
-        """``GET /health/ready``: a valid release is active and the database answers."""
+        """``GET /health/ready``: a valid release is active and the database answers, and no invariant halts the ledger."""
         _only(query)
+        self._watch.demand_open()
         terms = self._window.active
         if terms is None:
             raise CannotEvaluate("NO_ACTIVE_RELEASE", "no valid release is active")
         await self._database.transaction(text("highest_release"), ())
+        broken = self._watch.broken
+        warnings = {"warnings": [one.id for one in broken]} if broken else {}
         return _reply({"status": "ready", "release_number": terms.number, "policy_digest": terms.policy_digest,
-                       "release_live_until": rfc3339(terms.live_until)})  # fmt: skip
+                       "release_live_until": rfc3339(terms.live_until)} | warnings)  # fmt: skip
 
 
 def _posting(row: Row) -> dict[str, Any]:

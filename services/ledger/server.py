@@ -16,6 +16,7 @@ import uvicorn
 
 from contracts.errors import CannotEvaluate
 from contracts.release import HttpsSource, PinnedRoot, ReleaseFollower
+from contracts.runtime_invariants import Finding, Watch
 from contracts.times import Clock, SystemClock
 from contracts.tls import client_context, server_context, uvicorn_config
 from services.ledger import config, invariants
@@ -96,12 +97,15 @@ class Ledger:
         self._reading = Database(settings.database_url, connections_max=READERS_MAX)
         self._recording = Database(settings.database_url, connections_max=1)
         self._refusals = Refusals(self._recording)
+        self.watch = Watch(
+            lambda: invariants.of_ledger(settings, clock), interval_s=settings.runtime_check_interval_s, told=_halting
+        )
         posts = Batcher("post", partial(post, self._database), _instruction, **_BOUNDS)
         seals = Batcher("seal", partial(seal, self._database), _instruction, **_BOUNDS)
         self._batchers = (posts, seals)
         callers = Callers(self.window, clock, settings.clients)
-        intake = Intake(self.window, callers, clock, posts, seals, self._refusals)
-        self.application = Application(intake, Books(self._reading, self.window, clock), callers)
+        intake = Intake(self.window, callers, clock, posts, seals, self._refusals, self.watch)
+        self.application = Application(intake, Books(self._reading, self.window, clock, self.watch), callers)
         self._server: _Server | None = None
 
     @property
@@ -112,9 +116,10 @@ class Ledger:
         return int(self._server.servers[0].sockets[0].getsockname()[1])
 
     async def serve(self, listening: Callable[[int], None] = lambda _: None) -> None:
-        """Until ``stop``."""
+        """Until ``stop``. Raises ``NotTrusted RELEASE_INVARIANT`` where an invariant of its own does not hold."""
         settings = self._settings
         context = server_context(settings.certificate, settings.key, settings.ca)
+        await self.watch.at_start()
         self._server = _Server(
             uvicorn_config(self.application, host=settings.host, port=settings.port, context=context, lifespan="off")
         )
@@ -133,9 +138,11 @@ class Ledger:
             batcher.start(config.BATCH_WORKERS)
         following = asyncio.create_task(self._following.run(), name="following")
         counting = asyncio.create_task(self._refusals.run(), name="counting refusals")
+        watching = asyncio.create_task(self.watch.run(), name="watching invariants")
         try:
             yield
         finally:
+            watching.cancel()
             following.cancel()
             with suppress(asyncio.CancelledError):
                 await following
@@ -151,6 +158,10 @@ class Ledger:
 
 
 _BOUNDS = {"batch_size_max": config.BATCH_SIZE_MAX, "queue_max": config.QUEUE_MAX}
+
+
+async def _halting(halted: tuple[Finding, ...]) -> None:
+    _LOG.critical("halted by %s", ", ".join(one.id for one in halted)) if halted else _LOG.warning("no longer halted")
 
 
 def _instruction(effect: Effect) -> str:

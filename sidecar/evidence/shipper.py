@@ -26,9 +26,10 @@ from contracts import evidence
 from contracts.errors import CannotEvaluate, SymphonyError
 from contracts.keys import key_id_of, load_private_key
 from contracts.named_sql import queries
+from contracts.runtime_invariants import Watch
 from contracts.times import Clock, SystemClock, rfc3339
 from contracts.tls import client_context
-from sidecar import failpoints
+from sidecar import failpoints, invariants
 from sidecar.config import ShipperConfig
 from sidecar.failpoints import failpoint
 from sidecar.store.cutting import cut_after
@@ -175,7 +176,14 @@ class Shipper:
 async def run(config: ShipperConfig) -> None:
     """Ship until SIGTERM or SIGINT."""
     failpoints.arm(Path(config.failpoints) if config.failpoints else None, environment=config.environment)
-    shipper = Shipper(config, SystemClock())
+    clock = SystemClock()
+    watch = Watch(lambda: invariants.of_shipper(config, clock), interval_s=config.runtime_check_interval_s)
+    await watch.at_start()
+    shipper = Shipper(config, clock)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, shipper.stopped.set)
-    await shipper.run()
+    watching = asyncio.create_task(watch.run())  # it warns and goes on: evidence of a halted service must arrive
+    try:
+        await shipper.run()
+    finally:
+        watching.cancel()

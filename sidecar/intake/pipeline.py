@@ -53,6 +53,13 @@ class View:
     as_of: datetime
     usage: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     usage_day: str = ""
+    stopped: tuple[str, str] | None = None
+    broken: tuple[str, ...] = ()
+
+    def demand_open(self) -> None:
+        """Raise while the service takes nothing new: its own invariants say so (``SERVICE_HALTED``), or cannot be asked."""
+        if self.stopped is not None:
+            raise CannotEvaluate(*self.stopped)
 
     def demand_fresh(self, now: datetime) -> None:
         """Raise unless release, lease and the writer's word are young enough."""
@@ -102,6 +109,7 @@ class Pipeline:
         if view is None:
             raise CannotEvaluate("NO_ACTIVE_RELEASE")
         view.demand_fresh(received_at)
+        view.demand_open()
         identity = view.active.attestor.attest(presented, revocations=view.active.revocations, now=received_at)
         message = _message(presented, view, received_at)
         if isinstance(identity, Rejected):
@@ -240,7 +248,11 @@ def view_of(active: ActiveRelease, state: dict[str, Any]) -> View:
     """The view that the writer's state makes of a release held here."""
     usage = {(row[0], row[1]): (row[3], row[4]) for row in state["usage"]}
     day = state["usage"][0][2] if state["usage"] else ""
-    return View(active, parse_rfc3339(state["as_of"]), usage, day)
+    stopped = state.get("stopped")
+    return View(
+        active, parse_rfc3339(state["as_of"]), usage, day, (stopped["code"], stopped["detail"]) if stopped else None,
+        tuple(state.get("broken", ())),
+    )  # fmt: skip
 
 
 def dumps(value: object) -> bytes:

@@ -159,6 +159,7 @@ class Certificates:
         private.write_bytes(key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ))  # fmt: skip
+        private.chmod(0o600)  # I-KEY-01
         return certificate, private
 
     def _builder(self, subject, key, days, *extensions):
@@ -208,7 +209,7 @@ class Running:
 
     def __init__(self, database_url: str, certificates: Certificates, follower, clock, **changes) -> None:
         server = certificates.issue("ledger-server", ExtendedKeyUsageOID.SERVER_AUTH)
-        nowhere = ReleaseSource("https://127.0.0.1:1", *[certificates.ca] * 5)
+        nowhere = ReleaseSource("https://127.0.0.1:1", certificates.ca, *server, certificates.ca, certificates.ca)
         self.settings = Config(**({
             "host": "127.0.0.1", "port": 0, "certificate": server[0], "key": server[1], "ca": certificates.ca,
             "database_url": database_url, "environment": "sandbox", "release": nowhere, "release_poll_ms": 50,

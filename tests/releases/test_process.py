@@ -92,7 +92,7 @@ def test_it_serves_its_officers_and_ends_cleanly(
 @pytest.mark.parametrize(
     ("change", "said"),
     [({"database_url": None}, "missing ['database_url']"), ({"trust_everybody": True}, "unknown ['trust_everybody']"),
-     ({"keys": "/nowhere"}, "no readable private key"), ({"certificate": "/nowhere"}, "TLS files"),
+     ({"keys": "/nowhere"}, "no readable private key"), ({"certificate": "/nowhere"}, "I-KEY-03: /nowhere"),
      ({"principals": "/nowhere"}, "/nowhere"),
      ({"database_url": "postgresql://x@127.0.0.1:1/x"}, "the database does not answer")],
 )  # fmt: skip

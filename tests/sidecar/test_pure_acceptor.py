@@ -10,6 +10,7 @@ import pytest
 
 from contracts.errors import CannotEvaluate
 from contracts.insecure import InsecureWarning
+from contracts.runtime_invariants import Watch
 from contracts.times import rfc3339
 from sidecar.acceptor import Acceptor
 from sidecar.attestation.rejects import RejectLimiter
@@ -59,6 +60,7 @@ def acceptor(world: World) -> Any:
     """An acceptor in that world, without TLS and files."""
     made: Any = Acceptor.__new__(Acceptor)
     made.pipeline = made.clock = world
+    made.watch = Watch(list)
     made.context = SimpleNamespace(reload=lambda _: None)
     made._revocations_version, made._loaded, made._unreported, made._drained_at = 0, None, [], 0.0
 

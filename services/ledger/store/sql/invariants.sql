@@ -1,20 +1,65 @@
--- The invariants compiled into the ledger, by id; asked as the service's own login, which sees its rights but cannot change them.
-SELECT 'INV-006', NOT has_schema_privilege('symphony_ledger', 'ledger', 'CREATE')  -- the service's role creates nothing
-UNION ALL
-SELECT 'INV-010', count(*) > 0 AND bool_and(NOT has_table_privilege('symphony_ledger', c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE'))
-FROM pg_catalog.pg_class AS c  -- no direct DML: functions only
+-- The ledger's compiled-in invariants. Each answers (seen, violations), asked of the catalogue as the ledger's own login.
+-- A superuser is INV-007's to name.
+
+-- name: INV-005
+SELECT count(*) AS seen, coalesce(array_agg(what) FILTER (WHERE bad), '{}'::text[]) AS violations FROM (
+    SELECT 'PUBLIC has a right on schema ' || n.nspname AS what, has_schema_privilege('public', n.oid, 'USAGE, CREATE') AS bad
+    FROM pg_catalog.pg_namespace AS n WHERE n.nspname IN ('public', 'ledger')
+    UNION ALL
+    SELECT 'PUBLIC has a right on ' || c.oid::regclass, has_table_privilege('public', c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER')
+    FROM pg_catalog.pg_class AS c WHERE c.relnamespace = 'ledger'::regnamespace AND c.relkind IN ('r', 'p', 'v')
+    UNION ALL
+    SELECT 'PUBLIC may call ' || p.oid::regprocedure, has_function_privilege('public', p.oid, 'EXECUTE')
+    FROM pg_catalog.pg_proc AS p WHERE p.pronamespace = 'ledger'::regnamespace AND p.prorettype <> 'trigger'::regtype
+    UNION ALL
+    SELECT 'PUBLIC has a right on the database', has_database_privilege('public', current_database(), 'CONNECT, CREATE, TEMP')
+) AS looked
+
+-- name: INV-006
+SELECT count(*) AS seen, coalesce(array_agg(r.rolname || ' may create in ' || n.nspname || ' or a temporary table') FILTER (WHERE
+    has_schema_privilege(r.oid, n.oid, 'CREATE') OR has_database_privilege(r.oid, current_database(), 'CREATE, TEMP')), '{}'::text[]) AS violations
+FROM pg_catalog.pg_namespace AS n CROSS JOIN pg_catalog.pg_roles AS r
+WHERE n.nspname IN ('public', 'ledger') AND NOT r.rolsuper AND (r.rolname ~ '^symphony_' OR r.rolname = session_user)
+
+-- name: INV-007
+SELECT count(*) AS seen, coalesce(array_agg(what) FILTER (WHERE bad), '{}'::text[]) AS violations FROM (
+    SELECT r.rolname || ' may more than a runtime role needs' AS what,
+        r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication OR r.rolbypassrls OR r.rolcanlogin <> (r.rolname = session_user) AS bad
+    FROM pg_catalog.pg_roles AS r WHERE r.rolname = session_user OR r.oid IN (SELECT m.roleid FROM pg_catalog.pg_auth_members AS m
+        JOIN pg_catalog.pg_roles AS me ON me.oid = m.member WHERE me.rolname = session_user)
+    UNION ALL
+    SELECT m.member::regrole || ' inherits or administers ' || g.rolname, m.inherit_option OR m.admin_option OR g.rolname !~ '^symphony_'
+    FROM pg_catalog.pg_auth_members AS m JOIN pg_catalog.pg_roles AS g ON g.oid = m.roleid
+    WHERE m.member = (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = session_user)
+) AS looked
+
+-- name: INV-008
+SELECT count(*) AS seen, coalesce(array_agg(p.oid::regprocedure::text) FILTER (WHERE NOT coalesce(
+    'search_path=pg_catalog, ledger, pg_temp' = ANY (p.proconfig), false)), '{}'::text[]) AS violations
+FROM pg_catalog.pg_proc AS p WHERE p.pronamespace = 'ledger'::regnamespace AND p.prosecdef
+
+-- name: INV-009
+SELECT count(*) AS seen, coalesce(array_agg(p.oid::regprocedure::text) FILTER (WHERE p.prosrc ~* '\mexecute\M'), '{}'::text[]) AS violations
+FROM pg_catalog.pg_proc AS p WHERE p.pronamespace = 'ledger'::regnamespace AND p.prosecdef
+
+-- name: INV-010
+SELECT count(*) AS seen, coalesce(array_agg(r.rolname || ' may ' || p.privilege || ' on ' || c.oid::regclass) FILTER (WHERE
+    has_table_privilege(r.oid, c.oid, p.privilege)
+    OR (p.privilege IN ('INSERT', 'UPDATE') AND has_any_column_privilege(r.oid, c.oid, p.privilege))), '{}'::text[]) AS violations
+FROM pg_catalog.pg_class AS c CROSS JOIN pg_catalog.pg_roles AS r
+CROSS JOIN (VALUES ('INSERT'), ('UPDATE'), ('DELETE'), ('TRUNCATE')) AS p (privilege)
+WHERE c.relnamespace = 'ledger'::regnamespace AND c.relkind IN ('r', 'p', 'v')
+    AND NOT r.rolsuper AND (r.rolname ~ '^symphony_' OR r.rolname = session_user)
+
+-- name: INV-029
+-- Marks are raised, by a trigger that lets nothing lower through; every other table takes no change at all.
+WITH guard (oid, no_update, no_delete, no_truncate) AS (
+    SELECT t.tgrelid, bool_or(t.tgtype & 17 = 17), bool_or(t.tgtype & 9 = 9), bool_or(t.tgtype & 33 = 32)
+    FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS f ON f.oid = t.tgfoid
+    WHERE t.tgenabled IN ('O', 'A') AND t.tgtype & 2 = 2 AND t.tgqual IS NULL AND t.tgattr::text = '' AND f.prosrc ~ '^\s*BEGIN\s+RAISE EXCEPTION '
+    GROUP BY 1
+)
+SELECT count(*) AS seen, coalesce(array_agg(c.oid::regclass || ' lets changes through') FILTER (WHERE
+    (g.no_delete AND g.no_truncate AND (g.no_update OR c.relname IN ('permit_marks'))) IS NOT TRUE), '{}'::text[]) AS violations
+FROM pg_catalog.pg_class AS c LEFT JOIN guard AS g ON g.oid = c.oid
 WHERE c.relnamespace = 'ledger'::regnamespace AND c.relkind IN ('r', 'p')
-UNION ALL
-SELECT 'INV-014', count(*) > 0 AND bool_and(c.guards = 3)  -- append-only: UPDATE, DELETE and TRUNCATE are guarded
-FROM (
-    SELECT (bool_or(t.tgtype & 16 <> 0))::integer + (bool_or(t.tgtype & 8 <> 0))::integer
-        + (bool_or(t.tgtype & 32 <> 0))::integer AS guards
-    FROM pg_catalog.pg_class AS k
-    LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = k.oid AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
-    WHERE k.relnamespace = 'ledger'::regnamespace AND k.relkind IN ('r', 'p')
-    GROUP BY k.oid
-) AS c
-UNION ALL
-SELECT 'INV-008', count(*) > 0 AND bool_and(coalesce('search_path=pg_catalog, ledger, pg_temp' = ANY (p.proconfig), false))
-FROM pg_catalog.pg_proc AS p  -- every definer function pins its search_path
-WHERE p.pronamespace = 'ledger'::regnamespace AND p.prosecdef

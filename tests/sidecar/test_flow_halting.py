@@ -1,0 +1,142 @@
+"""A writer whose own invariants are broken: refused at start; halted while running, with nothing lost and nothing posted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from contracts.errors import NotTrusted, SymphonyError
+from contracts.times import SystemClock
+from sidecar import writer as writers
+from sidecar.intake.pipeline import view_of
+from sidecar.metrics import render
+from sidecar.writer import Writer
+from tests.sidecar import test_flow_writer as whole
+from tests.sidecar.stage import Stage
+from tests.sidecar.support import active, handed, payment
+
+DROP = "ALTER TABLE symphony.payment_outbox_attempts DISABLE TRIGGER trg_deny_outbox_attempts_mutation"
+MEND = "ALTER TABLE symphony.payment_outbox_attempts ENABLE TRIGGER trg_deny_outbox_attempts_mutation"
+
+
+@pytest.fixture(autouse=True)
+def _releases_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = whole.config
+    monkeypatch.setattr(writers, "Following", whole.Given)
+    monkeypatch.setattr(whole, "config", lambda *a: _often(inner(*a)))
+
+
+def _often(config: Any) -> Any:
+    import msgspec
+
+    return msgspec.structs.replace(config, runtime_check_interval_s=0.1)
+
+
+@pytest.fixture
+def mended(stage: Stage) -> Iterator[Stage]:
+    """Whatever happens, the shared database is whole afterwards."""
+    yield stage
+    stage.sql(MEND)
+    stage.sql("REVOKE UPDATE ON symphony.parked FROM symphony_executor; ALTER ROLE sc_writer NOSUPERUSER")
+
+
+@asynccontextmanager
+async def served(stage: Stage, folder: Path) -> AsyncIterator[whole.Running]:
+    """A writer and its adapter."""
+    server = await whole.adapter(folder, stage.rail)
+    async with whole.running(stage, folder) as one:
+        yield one
+    server.close()
+
+
+async def until_stopped(one: whole.Running, code: str | None) -> dict[str, Any]:
+    """The writer's state, once it stopped for that reason."""
+    async with asyncio.timeout(8):
+        while True:
+            state = await one.client.call("state", {"revocations_version": 0}, timeout_s=5)
+            if (state["stopped"] or {}).get("code") == code:
+                return dict(state)
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize(("breach", "named"), [
+    (DROP, "INV-014"), ("GRANT UPDATE ON symphony.parked TO symphony_executor", "INV-010"),
+    ("ALTER ROLE sc_writer SUPERUSER", "INV-007"),
+])  # fmt: skip
+async def test_a_broken_database_is_a_refusal_to_start(mended: Stage, tmp_path: Path, breach: str, named: str) -> None:
+    """Nothing is begun: an older writer is not fenced by one that may not start."""
+    mended.sql(breach)
+    with pytest.raises(NotTrusted, match=f"RELEASE_INVARIANT: does not hold here: {named}: [^|]*$") as caught:
+        await Writer(whole.config(mended, tmp_path, "a"), SystemClock()).run()
+    assert "symphony invariants check" in caught.value.next_step
+    assert mended.sql("SELECT 1 FROM symphony.writer_epochs") == []
+
+
+async def test_a_permit_key_that_others_may_read_is_a_refusal_to_start(stage: Stage, tmp_path: Path) -> None:
+    """I-KEY-01."""
+    config = whole.config(stage, tmp_path, "a")
+    Path(config.permit_key).chmod(0o644)
+    with pytest.raises(NotTrusted, match=r"I-KEY-01: .*permit.pem has mode 0644: chmod 600"):
+        await Writer(config, SystemClock()).run()
+
+
+async def test_while_halted_nothing_is_taken_or_posted_and_afterwards_nothing_is_lost(mended: Stage, tmp_path: Path) -> None:
+    """INV-014, PIL-05: what was sent is completed, what was accepted waits, and both changes are evidence."""
+    mended.rail.gate = asyncio.Event()
+    async with served(mended, tmp_path) as one:
+        (sent,) = await one.record(handed(payment()))
+        await whole.until(lambda: mended.sql("SELECT 1 FROM symphony.outbox_leases"))  # on its way, and held there
+        mended.sql(DROP)
+        state = await until_stopped(one, "SERVICE_HALTED")
+        assert "INV-014" in state["stopped"]["detail"]
+        assert state["broken"] == ["INV-014"]
+        mended.rail.gate.set()
+        await whole.until(lambda: mended.rail.posted)  # completed and recorded, never given up
+        await whole.until(lambda: mended.state(sent.entries[0].instruction_id) == "DISPATCHED")
+        with pytest.raises(SymphonyError) as caught:
+            await one.record(handed(payment()))
+        assert caught.value.code == "SERVICE_HALTED"
+        view = view_of(active(), state)
+        with pytest.raises(SymphonyError, match="SERVICE_HALTED: INV-014") as refused:
+            view.demand_open()  # what the acceptor answers with
+        assert refused.value.reason.http == 503
+        assert 'symphony_invariants_violated{id="INV-014"} 1.0' in render({}, [], view.broken)
+        mended.sql(MEND)
+        await until_stopped(one, None)
+        await one.record(handed(payment()))
+        await whole.until(lambda: len(mended.rail.posted) == 2)
+    assert [event["invariants"] for event in mended.evidence("service_halted")] == [["INV-014"]]
+    assert len(mended.evidence("service_resumed")) == 1
+
+
+async def test_what_was_accepted_before_a_halt_is_posted_after_it(mended: Stage, tmp_path: Path) -> None:
+    """No claim while halted, however long a payment has been due."""
+    async with served(mended, tmp_path) as one:
+        mended.sql(DROP)
+        await until_stopped(one, "SERVICE_HALTED")
+        one.writer._watch.demand_open, kept = (lambda: None), one.writer._watch.demand_open  # type: ignore[method-assign]
+        await one.record(handed(payment()))  # a payment that was in the door at that moment
+        one.writer._watch.demand_open = kept  # type: ignore[method-assign]
+        await asyncio.sleep(0.8)
+        assert not mended.rail.submits
+        mended.sql(MEND)
+        await whole.until(lambda: mended.rail.posted)
+
+
+async def test_a_p1_is_shown_and_halts_nothing(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warning: shown to the acceptor, whose health and metrics carry it."""
+    monkeypatch.setattr(writers.invariants, "of_writer", lambda *_: [SimpleNamespace(id="INV-009", severity="P1", holds=True)])
+    async with served(stage, tmp_path) as one:
+        broken = writers.invariants.of_writer(None, None, None)[0]  # type: ignore[arg-type]
+        monkeypatch.setattr(writers.invariants, "of_writer", lambda *_: [SimpleNamespace(**vars(broken) | {"holds": False})])
+        await whole.until(lambda: one.writer._watch.broken)
+        state = await until_stopped(one, None)
+        assert state["broken"] == ["INV-009"]
+        await one.record(handed(payment()))
+        await whole.until(lambda: stage.rail.posted)
