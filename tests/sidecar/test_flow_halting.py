@@ -98,7 +98,7 @@ async def test_while_halted_nothing_is_taken_or_posted_and_afterwards_nothing_is
         assert state["broken"] == ["INV-014"]
         mended.rail.gate.set()
         await whole.until(lambda: mended.rail.posted)  # completed and recorded, never given up
-        await whole.until(lambda: mended.state(sent.entries[0].instruction_id) == "DISPATCHED")
+        await whole.until(lambda: [s for _, s in mended.attempts(sent.entries[0].instruction_id)] == ["DISPATCHING", "DISPATCHED"])
         with pytest.raises(SymphonyError) as caught:
             await one.record(handed(payment()))
         assert caught.value.code == "SERVICE_HALTED"
