@@ -71,7 +71,9 @@ def _verifier_is_there(identifier: str, text: str, folder: Path, root: Path | No
         return _inside(root, rest)
     if kind == "command":
         program = rest.split()[0]
-        return module_of(rest, root) is not None or "/" not in program or _inside(root, program)
+        if "/" in program:
+            return _inside(root, program)
+        return "." not in program or module_of(rest, root) is not None
     file, _, name = rest.partition("::")
     return has_test(root / file, name)
 

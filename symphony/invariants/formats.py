@@ -49,7 +49,7 @@ def ending(report: Report) -> str:
 def needs(skipped: Invariant) -> str:
     """The option without which a skipped invariant is not run."""
     if DRIFT in skipped.verified_by:
-        return "a live database (--dir, --database-url)"
+        return "--dir or --database-url"
     return "its database" if any(text.startswith("sql:") for text in skipped.verified_by) else "--with-tests"
 
 

@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from contracts.errors import Refused
+from contracts.errors import Refused, SymphonyError
 from symphony.invariants.documents import MANIFEST
 from symphony.invariants.manifest import load_manifest
 
@@ -75,18 +75,26 @@ def new(folder: Path, one: New) -> list[str]:
         "enforced_by": _quoted(one.enforced_by),
     }  # fmt: skip
     path, checks = folder / MANIFEST, folder / "checks" / f"{one.database}.sql"
-    was = path.read_text("utf-8")
-    path.write_text(was.rstrip("\n") + "\n" + _filled("entry.yml", words), "utf-8")
+    block = _filled("block.sql", {"identifier": one.identifier, "title": one.title.replace("\n", " ")})
+    before = {place: place.read_text("utf-8") if place.exists() else None for place in (checks, path)}
+    checks.parent.mkdir(exist_ok=True)
+    checks.write_text((before[checks] or "").rstrip("\n") + "\n" + block, "utf-8")
+    path.write_text((before[path] or "").rstrip("\n") + "\n" + _filled("entry.yml", words), "utf-8")
     try:
         load_manifest(folder)
-    except Exception:
-        path.write_text(was, "utf-8")
+    except SymphonyError:
+        _restore(before)
         raise
-    checks.parent.mkdir(exist_ok=True)
-    block = _filled("block.sql", {"identifier": one.identifier, "title": one.title.replace("\n", " ")})
-    with checks.open("a", encoding="utf-8") as out:
-        out.write(block)
     return [f"{path}: {one.identifier}", f"{checks}: an empty check; it is an error until you write it"]
+
+
+def _restore(before: Mapping[Path, str | None]) -> None:
+    """Half an invariant is none: both files are as they were."""
+    for place, content in before.items():
+        if content is None:
+            place.unlink()
+        else:
+            place.write_text(content, "utf-8")
 
 
 def _write(path: Path, content: str, place: str) -> str:

@@ -72,7 +72,9 @@ def checkout(root: Path) -> Iterator[Copy]:
     """A copy of a checkout, gone afterwards. Raises ``CannotEvaluate`` where there is none."""
     folder = Path(tempfile.mkdtemp(prefix="symphony-prove-"))
     try:
-        for name in _listed(root):
+        listed = _listed(root)
+        _share_history(root, folder)
+        for name in listed:
             if (root / name).is_file() and not (root / name).is_symlink():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(root / name, folder / name)
@@ -127,6 +129,16 @@ def _listed(root: Path) -> list[str]:
             next_step="run it in a checkout",
         ) from error
     return [name for name in done.stdout.split("\0") if name]
+
+
+def _share_history(root: Path, folder: Path) -> None:
+    """The copy knows the commits of the original, so that the last release's files can be had in it (INV-N1-01)."""
+    for words in (["clone", "-q", "--shared", "--no-checkout", str(root), str(folder)], ["-C", str(folder), "read-tree", "HEAD"]):
+        done = subprocess.run(
+            ["git", "-c", "safe.directory=*", *words], capture_output=True, text=True, timeout=JUDGE_TIMEOUT_S, check=False
+        )
+        if done.returncode != 0:
+            raise CannotEvaluate("RELEASE_INVARIANT", f"git {words[0]}: {done.stderr.strip()[:SAID_CHARS_MAX]}")
 
 
 def _judge(copy: Copy, urls: Mapping[str, str], *, with_tests: frozenset[str]) -> dict[str, str]:

@@ -72,7 +72,7 @@ def test_nothing_tested_is_exit_4_and_leaves_no_proof(ask, tmp_path: Path) -> No
 
 def test_what_was_not_run_is_named_with_the_option_that_runs_it(ask) -> None:
     done: Result = ask("check", "--only", "INV-026", "--only", "INV-004", "--only", "INV-014")
-    assert "1 of 1 hold; not run without --dir: INV-004; not run without --with-tests: INV-026" in done.output
+    assert "1 of 1 hold; not run without --dir or --database-url: INV-004; not run without --with-tests: INV-026" in done.output
 
 
 def test_an_unknown_id_is_usage_and_says_how_to_list(ask) -> None:

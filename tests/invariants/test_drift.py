@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,8 +37,8 @@ def reference() -> Iterator[Mapping[str, str]]:
 def known(reference: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
     """The command compares with one cluster for the whole file: it makes one a run, which takes seconds."""
 
-    def judged(urls: Mapping[str, str]) -> list[drift.Verdict]:
-        return [drift.judge(kind, url, reference[kind]) for kind, url in urls.items()]
+    def judged(watched: command.Watched) -> list[drift.Verdict]:
+        return [drift.judge(kind, url, reference[kind]) for kind, url in watched.urls.items()]
 
     monkeypatch.setattr(command, "_judged", judged)
     return reference
@@ -136,7 +137,7 @@ def test_a_failure_leaves_a_proof_and_is_heard_mig_11(postgres: TestPostgres, tm
     assert len(bell.heard) == 2, "the first try was answered 500"
     said = bell.heard[1]["databases"][0]
     assert (said["outcome"], said["version"], said["expected_version"]) == ("drift", newest, newest)
-    assert len(bell.heard[1]["commit"]) == 40
+    assert re.fullmatch(r"[0-9a-f]{40}(\+changes)?", bell.heard[1]["commit"])
     assert len({said["sha256"], said["expected_sha256"]}) == 2
     for word in (
         f"version {newest}, expected {newest}",

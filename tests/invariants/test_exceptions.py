@@ -139,7 +139,7 @@ def test_every_report_lists_it_with_the_findings(manifest: Manifest, broken: Map
 
 
 def test_a_proof_and_the_index_carry_it(manifest: Manifest, broken: Mapping[str, str], tmp_path: Path) -> None:
-    proofs.write(looked(manifest, broken), tmp_path, broken, environment="sandbox")
+    proofs.write(looked(manifest, broken), tmp_path, broken, manifest, environment="sandbox")
     proof, other, index = (
         json.loads((tmp_path / f"{name}.json").read_text()) for name in ("INV-006", "INV-014", "EVIDENCE_INDEX")
     )
@@ -156,7 +156,7 @@ def test_it_is_exit_7_for_who_asks_for_warnings(
     monkeypatch.setattr("symphony.stack.gate.fresh_urls", lambda: nullcontext(broken))
     monkeypatch.delenv("SYMPHONY_DIR", raising=False)
     excepted = replace(EXEMPTION, granted=date(2020, 1, 1), expires=date(2999, 1, 1))
-    monkeypatch.setattr("symphony.commands.invariants.load_manifest", lambda: replace(manifest, exceptions=(excepted,)))
+    monkeypatch.setattr("symphony.commands.invariants.manifest_of", lambda *_asked: replace(manifest, exceptions=(excepted,)))
     words = ["invariants", "check", "--only", "INV-006"]
     assert CliRunner().invoke(cli, words).exit_code == 0
     assert CliRunner().invoke(cli, [*words, "--fail-on-warn"]).exit_code == 7

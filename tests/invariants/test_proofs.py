@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from contracts.errors import CannotEvaluate, Refused
-from symphony.invariants import Manifest, anchors, check, drift, proofs
+from symphony.invariants import Manifest, anchors, check, drift, load_manifest, proofs
 from tests.invariants.support import run
 from tests.support.database import TestPostgres
 
@@ -26,7 +26,7 @@ FIELDS = {
 @pytest.fixture
 def proof(whole: Mapping[str, str], manifest: Manifest, tmp_path: Path) -> dict[str, Any]:
     report = check(manifest, whole, only=frozenset({"INV-014"}))
-    (path, _) = proofs.write(report, tmp_path / "evidence", whole, environment="sandbox")
+    (path, _) = proofs.write(report, tmp_path / "evidence", whole, load_manifest(), environment="sandbox")
     return dict(json.loads(path.read_text()))
 
 
@@ -62,7 +62,7 @@ def test_a_proof_without_a_field_is_refused(name: str, proof: dict[str, Any]) ->
 @pytest.mark.parametrize(
     "change",
     [
-        {"result": "OK"}, {"extra": 1}, {"migration_version": {}}, {"migration_version": {"sidecar": 0}}, {"commit_hash": ""},
+        {"result": "OK"}, {"extra": 1}, {"migration_version": {}}, {"migration_version": {"sidecar": -1}}, {"commit_hash": ""},
         {"db_schema_sha256": {"sidecar": "0"}}, {"proof": {"ran": [], "not_run": [], "seen": 1, "findings": []}},
         {"proof": {"ran": ["x"], "not_run": [], "seen": 0, "findings": []}},
         {"proof": {"ran": ["x"], "not_run": [], "seen": 1, "findings": ["wrong"]}}, {"result": "FAIL"},
@@ -81,7 +81,7 @@ def test_there_is_no_proof_without_a_database(whole: Mapping[str, str], manifest
     gone = {**whole, "sidecar": "postgresql://nobody@127.0.0.1:1/none"}
     report = check(manifest, gone, only=frozenset({"INV-018"}))
     with pytest.raises(CannotEvaluate):
-        proofs.write(report, tmp_path / "evidence", gone, environment="sandbox")
+        proofs.write(report, tmp_path / "evidence", gone, load_manifest(), environment="sandbox")
     assert not (tmp_path / "evidence").exists()
 
 
@@ -107,13 +107,13 @@ def test_nothing_is_written_when_the_index_would_be_refused(
     with monkeypatch.context() as patch:
         patch.setattr(proofs, "validate_index", _refuse)
         with pytest.raises(Refused):
-            proofs.write(report, folder, whole, environment="sandbox")
+            proofs.write(report, folder, whole, load_manifest(), environment="sandbox")
     assert not folder.exists()
-    before = [path.read_bytes() for path in proofs.write(report, folder, whole, environment="sandbox")]
+    before = [path.read_bytes() for path in proofs.write(report, folder, whole, load_manifest(), environment="sandbox")]
     with monkeypatch.context() as patch:
         patch.setattr(proofs.os, "fsync", _full)
         with pytest.raises(OSError, match="full"):
-            proofs.write(report, folder, whole, environment="sandbox")
+            proofs.write(report, folder, whole, load_manifest(), environment="sandbox")
     assert [(folder / name).read_bytes() for name in ("INV-014.json", "EVIDENCE_INDEX.json")] == before
 
 
@@ -150,7 +150,7 @@ def test_the_commit_says_when_the_files_are_others(tmp_path: Path) -> None:
 
 def test_the_gates_hash_is_another_when_a_file_changes_or_goes(tmp_path: Path) -> None:
     """EVD-03."""
-    names = {name for name, _ in anchors.gate_files()}
+    names = {name for name, _ in anchors.gate_files(load_manifest().folder)}
     assert {"symphony/invariants/run.py", "symphony/sql/schema_text.sql", "invariants/checks/sidecar.sql"} <= names
     assert {"invariants/INVARIANTS_MANIFEST.yml", "invariants/EVIDENCE_SCHEMA.json"} <= names
     for name in ("a", "b"):
