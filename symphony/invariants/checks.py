@@ -63,7 +63,7 @@ class Target:
         """Every migration of every database. Raises ``CannotEvaluate``."""
         if not self.databases:
             return sorted((self.root / "migrations").glob("*/*.sql"))
-        return [path for one in self.databases.values() if one.apply is None for path in files_of(one, self.root)]
+        return [path for one in self.databases.values() for path in files_of(one, self.root)]
 
 
 class CouldNotRun(Exception):

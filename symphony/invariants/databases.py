@@ -57,9 +57,14 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 
 def files_of(database: Database, root: Path) -> list[Path]:
-    """The migration files in their order. Raises ``CannotEvaluate RELEASE_INVARIANT`` where there is none, or too many."""
+    """The migration files in their order; a tool of the repository's own may have none in SQL.
+
+    Raises ``CannotEvaluate RELEASE_INVARIANT`` where there is none, or too many.
+    """
     folder = root / database.migrations
     found = sorted((p for p in folder.glob(database.files) if p.is_file()), key=lambda p: natural(str(p.relative_to(folder))))
+    if database.apply is not None and not found:
+        return []
     if not found or len(found) > FILES_MAX:
         raise CannotEvaluate(
             "RELEASE_INVARIANT", f"{len(found)} files match {database.files} in {folder}",
@@ -149,7 +154,11 @@ def _run(words: list[str], root: Path, environment: Mapping[str, str], what: str
         raise CannotEvaluate("RELEASE_INVARIANT", f"{what}: {type(error).__name__}: {error}"[:SAID_CHARS_MAX]) from error
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip()[-SAID_CHARS_MAX:]
-        raise CannotEvaluate("RELEASE_INVARIANT", f"{what} does not run on an empty database: {said}")
+        raise CannotEvaluate(
+            "RELEASE_INVARIANT", f"{what} does not run on an empty database: {said}",
+            next_step="mend it; where it needs an extension or a version that the embedded server has not, name a throwaway "
+            "server with --server-url; where it needs its own tool, name that in the manifest with apply",
+        )  # fmt: skip
 
 
 def _environment(url: str) -> dict[str, str]:

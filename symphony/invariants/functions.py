@@ -52,7 +52,7 @@ def blocking_ddl(target: Target) -> Seen:
     Older files are seen and not judged: they are applied everywhere, and an applied file is never edited (INV-001).
     """
     every = target.migration_files()
-    judged = [path for one in target.databases.values() if one.apply is None for path in linted(one, target.root)]
+    judged = [path for one in target.databases.values() for path in linted(one, target.root)]
     found = lint.blocking_ddl(judged if target.databases else every, target.root)
     return Seen(len(every), found.violations)
 
