@@ -17,15 +17,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import stat
+import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from os import geteuid
 from pathlib import Path
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import psycopg
 from cryptography import x509
+from psycopg.conninfo import make_conninfo
 
 from contracts.errors import CannotEvaluate, NotTrusted, SymphonyError
 
@@ -34,6 +37,13 @@ RUNTIME_CHECK_INTERVAL_S = 180.0
 INTERVAL_MIN_S = 0.05
 STATEMENT_TIMEOUT_MS = 3000
 CONNECT_TIMEOUT_S = 5
+DEAD_PEER: Mapping[str, int] = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""A server that is gone is noticed in seconds, not in hours; ``statement_timeout`` is the server's own and may not come."""
 LOOK_TIMEOUT_S = 20.0
 """A look that takes longer counts as one that could not be made."""
 UNKNOWN_MAX = 3
@@ -42,6 +52,8 @@ TITLES_SHOWN_MAX = 3
 KEY_PRIVATE, KEY_NAMED, CERTIFICATE_CURRENT = "I-KEY-01", "I-KEY-02", "I-KEY-03"
 KEY_INVARIANTS: Mapping[str, str] = {KEY_PRIVATE: "P0", KEY_NAMED: "P0", CERTIFICATE_CURRENT: "P0"}
 """Asked of key files, on every side that holds some."""
+NOTHING_SEEN = "nothing of what it guards is there, or this login cannot see it"
+"""No pass, and a violation rather than an unknown: a P0 whose table was dropped must not go on for two more looks."""
 _NEXT = "mend what is named, then: symphony invariants check"
 _LOG = logging.getLogger("symphony.invariants")
 
@@ -68,6 +80,14 @@ Look = Callable[[], Sequence[Finding]]
 """Asks everything once; blocking, run in a thread. Raises ``CannotEvaluate`` when it could not."""
 
 
+def connected(database_url: str, role: str) -> psycopg.Connection[Any]:
+    """A connection for one look: read only, under the login's role, bounded in time on both ends."""
+    options = f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c default_transaction_read_only=on"
+    made = psycopg.connect(make_conninfo(database_url, connect_timeout=CONNECT_TIMEOUT_S, options=options, **DEAD_PEER))
+    made.execute("SELECT pg_catalog.set_config('role', %s, true)", (role,))
+    return made
+
+
 def ask(
     database_url: str, statements: Mapping[str, LiteralString], severities: Mapping[str, str], *, role: str
 ) -> list[Finding]:  # fmt: skip
@@ -75,15 +95,13 @@ def ask(
 
     The login's ``role`` is assumed only to see names (it has USAGE); what is asked about is ``session_user``.
     """
-    options = f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c default_transaction_read_only=on"
     found: list[Finding] = []
     try:
-        with psycopg.connect(database_url, connect_timeout=CONNECT_TIMEOUT_S, options=options) as connection:
-            connection.execute("SELECT pg_catalog.set_config('role', %s, true)", (role,))
+        with connected(database_url, role) as connection:
             for name, statement in statements.items():
                 row = connection.execute(statement).fetchone()
                 seen, wrong = row if row is not None else (0, [])
-                found.append(Finding(name, severities[name], tuple(wrong) if seen else ("what it guards is missing",)))
+                found.append(Finding(name, severities[name], tuple(wrong) if seen else (NOTHING_SEEN,)))
     except psycopg.Error as error:
         detail = f"the database does not answer, so they could not be evaluated: {type(error).__name__}"
         raise CannotEvaluate("RELEASE_INVARIANT", detail) from error
@@ -132,9 +150,13 @@ def demand(findings: Iterable[Finding], *, severities: Sequence[str] = ("P0", "P
         raise NotTrusted("RELEASE_INVARIANT", f"does not hold here: {' | '.join(broken)}", next_step=_NEXT)
 
 
-def interval_of(value: float) -> float:
+def interval_of(value: object) -> float:
     """The interval, if it is no laxer than ours. Raises ``CannotEvaluate CONFIGURATION``."""
-    if not INTERVAL_MIN_S <= value <= RUNTIME_CHECK_INTERVAL_S:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not INTERVAL_MIN_S <= value <= RUNTIME_CHECK_INTERVAL_S
+    ):
         text = f"runtime_check_interval_s is {INTERVAL_MIN_S} to {RUNTIME_CHECK_INTERVAL_S:.0f} seconds"
         raise CannotEvaluate("CONFIGURATION", text)
     return value
@@ -151,6 +173,7 @@ class Watch:
         self._interval_s = interval_of(interval_s)
         self._told = told
         self._heard: tuple[str, ...] = ()
+        self._looking: asyncio.Future[Sequence[Finding]] | None = None
         self.broken: tuple[Finding, ...] = ()
         self.unknown = 0
 
@@ -160,9 +183,9 @@ class Watch:
         return tuple(one for one in self.broken if one.severity == "P0")
 
     def stopped(self) -> SymphonyError | None:
-        """Why nothing new may be taken now, if so."""
+        """Why nothing new may be taken now, if so: ids only, for peers read it; what breaks them is in the log."""
         if self.halted:
-            return CannotEvaluate("SERVICE_HALTED", " | ".join(map(str, self.halted)))
+            return CannotEvaluate("SERVICE_HALTED", ", ".join(one.id for one in self.halted))
         if self.unknown >= UNKNOWN_MAX:
             return CannotEvaluate(
                 "STORE_UNAVAILABLE", f"the invariants could not be asked {self.unknown} times in a row"
@@ -203,11 +226,14 @@ class Watch:
         await self._tell()
 
     async def _found(self) -> Sequence[Finding]:
-        try:
-            async with asyncio.timeout(LOOK_TIMEOUT_S):
-                return await asyncio.to_thread(self._look)
-        except TimeoutError as error:
-            raise CannotEvaluate("RELEASE_INVARIANT", f"no answer within {LOOK_TIMEOUT_S:.0f} s") from error
+        """One look at a time: one that hangs is never joined by a second, and holds up neither the loop nor the exit."""
+        if self._looking is not None and not self._looking.done():
+            raise CannotEvaluate("RELEASE_INVARIANT", "the look before this one has not come back")
+        self._looking = _in_a_thread_of_its_own(self._look)
+        done, _ = await asyncio.wait({self._looking}, timeout=LOOK_TIMEOUT_S)
+        if not done:
+            raise CannotEvaluate("RELEASE_INVARIANT", f"no answer within {LOOK_TIMEOUT_S:.0f} s")
+        return self._looking.result()
 
     def _log(self, broken: tuple[Finding, ...]) -> None:
         for one in broken:
@@ -222,8 +248,37 @@ class Watch:
         if self._told is None or ids == self._heard:
             return
         try:
-            await self._told(self.halted)
+            async with asyncio.timeout(LOOK_TIMEOUT_S):
+                await self._told(self.halted)
         except (SymphonyError, OSError) as error:
             _LOG.warning("the change is not recorded yet: %s", error)  # told again after the next look
             return
         self._heard = ids
+
+
+def _in_a_thread_of_its_own(look: Look) -> asyncio.Future[Sequence[Finding]]:
+    """Not of the loop's pool, which others need, and a daemon: a look that never comes back keeps no process alive."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Sequence[Finding]] = loop.create_future()
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())  # one that comes too late is read, too
+
+    def settle(found: Sequence[Finding], error: Exception | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(found)
+        else:
+            future.set_exception(error)
+
+    def work() -> None:
+        found: Sequence[Finding] = ()
+        trouble: Exception | None = None
+        try:
+            found = look()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the asker's
+            trouble = error
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, found, trouble)
+
+    threading.Thread(target=work, name="invariants", daemon=True).start()
+    return future

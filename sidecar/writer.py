@@ -104,6 +104,7 @@ class Writer:
         await self._watch.at_start()  # before it fences anybody
         numbers = await self._store.begin_epoch()
         await self._following.start()
+        await self._watch.once()  # what the held release adds (I-KEY-02, INV-015), before anything is served
         await self._event("startup", {"epoch": numbers.epoch})
         permits = PermitMaker(load_private_key(Path(self._config.permit_key)), self._config.instance, numbers.epoch)
         self._dispatcher = Dispatcher(

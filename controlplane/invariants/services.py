@@ -18,13 +18,12 @@ from contracts.errors import CannotEvaluate
 from contracts.keys import key_id_of, load_private_key
 from contracts.release.trust import parse
 from contracts.runtime_invariants import (
-    CONNECT_TIMEOUT_S,
     KEY_INVARIANTS,
     KEY_NAMED,
-    STATEMENT_TIMEOUT_MS,
     Finding,
     ask,
     certificates_are_current,
+    connected,
     key_files_are_private,
 )
 from contracts.times import Clock
@@ -56,10 +55,8 @@ def of_controlplane(config: Mapping[str, Any], clock: Clock) -> list[Finding]:
 
 def _in_rows(url: str) -> tuple[tuple[str, ...], bytes | None]:
     """Environments with more than one active release, and the newest root, if one is published."""
-    options = f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c default_transaction_read_only=on"
     try:
-        with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S, options=options) as connection:
-            connection.execute("SELECT pg_catalog.set_config('role', %s, true)", (WRITER,))
+        with connected(url, WRITER) as connection:
             rows = connection.execute(_SQL["active_rows"]).fetchall()
             root = connection.execute(_SQL["newest_root"]).fetchone()
     except psycopg.Error as error:

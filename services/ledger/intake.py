@@ -3,7 +3,6 @@
 The order of the checks; each refusal before the last means that surely nothing was posted:
 
 1. the connection's certificate is current, not revoked, and one that may connect
-   the ledger's own invariants hold (PIL-05)                                SERVICE_HALTED
 2. headers and body inside their bounds                                     REQUEST_INVALID, BODY_TOO_LARGE
 3. one ``Symphony-Permit`` header, base64url without padding                PERMIT_MISSING, PERMIT_MALFORMED
 4. the release that the permit names                                        NO_ACTIVE_RELEASE, RELEASE_*
@@ -11,8 +10,13 @@ The order of the checks; each refusal before the last means that surely nothing 
 6. the permit holds (``contracts.permit``) under that release, its key is not revoked, it names the release's
    policy and the instruction of the body                                   PERMIT_*
 7. the purpose is built                                                     PURPOSE_NOT_BUILT
+   the ledger's own invariants hold (PIL-05)                                SERVICE_HALTED, STORE_UNAVAILABLE
 8. the database's own rules (migrations/ledger/0004_functions.sql)          PERMIT_SUPERSEDED, POSTING_CONFLICT,
                                                                             ACCOUNT_UNKNOWN
+
+While halted, a posting that was made is still told to whoever repeats it (``REPEATED``, ``POSTING_CONFLICT``): "halted" would
+say that surely nothing was posted. Nothing can post: the database is asked as for an account that is not admitted. A seal
+is refused: it would change what may post, and recovery asks again.
 
 ``OUTCOME_UNKNOWN`` is the one answer after which a posting may exist: ask with a seal. Every other refusal of a peer
 with a certificate is recorded before it is answered (refusals.py).
@@ -25,6 +29,7 @@ import binascii
 import logging
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -113,16 +118,24 @@ class Intake:
 
     async def _answer(self, scope: Scope, receive: Receive, seen: Seen) -> Reply:
         self._callers.check(scope)
-        self._watch.demand_open()
         _check_size(scope["headers"])
         seen.body = await _body_of(scope["headers"], receive)
         effect = self._checked(permit.parse(_permit_of(scope["headers"])), seen.body, seen)
         purpose = effect.claims.purpose
         if purpose == "post":
-            return _posted(effect, await self._posts.submit(effect, timeout_s=config.REQUEST_TIMEOUT_S))
+            return await self._post(effect)
         if purpose == "seal":
+            self._watch.demand_open()
             return _sealed(effect, await self._seals.submit(effect, timeout_s=config.REQUEST_TIMEOUT_S))
         raise Refused("PURPOSE_NOT_BUILT", f"{purpose} is not built")
+
+    async def _post(self, effect: Effect) -> Reply:
+        stopped = self._watch.stopped()
+        asked = effect if stopped is None else replace(effect, admitted=False)
+        answer = await self._posts.submit(asked, timeout_s=config.REQUEST_TIMEOUT_S)
+        if stopped is not None and answer.outcome == "ACCOUNT_UNKNOWN":
+            raise stopped
+        return _posted(effect, answer)
 
     def _checked(self, presented: permit.Permit, body: bytes, seen: Seen) -> Effect:
         terms = self._window.choose(presented.claims.release_number)

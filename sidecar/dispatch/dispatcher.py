@@ -8,6 +8,7 @@ Rules:
 * BAT-05: what is in flight, of all and of each participant, is bounded by the manifest; the claim takes only what there
   is room for, and nobody's backlog stands in another's way;
 * OUT-11: what is in doubt is written by nobody but recovery; the lease stays and recovery is told at once;
+* PIL-05: what was claimed when the halt came is not sent either: it was surely not sent, and waits;
 * BAT-02: a batch older than the manifest's ``age_ms_max`` since its claim is not sent.
 """
 
@@ -175,6 +176,8 @@ class Dispatcher:
             self.wake.set()
 
     async def _send(self, work: list[Work], active: ActiveRelease) -> list[SubmitResult]:
+        if self._active() is None:  # halted, or the lease ran out, since the claim; nothing stands between this look and the call
+            return [SubmitResult(outcome=Outcome.SURELY_NOT_SENT, code="SERVICE_HALTED", detail="not sent")] * len(work)
         now = self._clock.now()
         too_old = now - timedelta(milliseconds=active.settings["batch_money"]["age_ms_max"])
         if min(one.claimed_at for one in work) < too_old:
