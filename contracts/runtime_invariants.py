@@ -54,7 +54,7 @@ KEY_INVARIANTS: Mapping[str, str] = {KEY_PRIVATE: "P0", KEY_NAMED: "P0", CERTIFI
 """Asked of key files, on every side that holds some."""
 NOTHING_SEEN = "nothing of what it guards is there, or this login cannot see it"
 """No pass, and a violation rather than an unknown: a P0 whose table was dropped must not go on for two more looks."""
-_NEXT = "mend what is named, then: symphony invariants check"
+_NEXT = "mend what is named, then: symphony invariants check --dir DIR (or --database-url)"
 _LOG = logging.getLogger("symphony.invariants")
 
 

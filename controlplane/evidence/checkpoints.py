@@ -27,12 +27,12 @@ _SQL = queries("controlplane.evidence")
 
 async def make_checkpoint(context: Context) -> bool:
     """Sign and keep a checkpoint; ``False`` when nothing has changed since the last one. Raises while halted."""
-    context.demand_open()
     head = (await context.pool.fetch(_SQL["head"]))[0]
     streams = fast_canonical_bytes(_counters(head)).decode()
     newest = await context.pool.fetch(_SQL["newest_checkpoint"])
     if newest and (newest[0]["size"], newest[0]["streams"]) == (head["size"], streams):
         return False
+    context.demand_open()  # between this look and the signature nothing waits
     root = merkle.fold([bytes(node) for node in reversed(head["edge"]) if node is not None])
     note = make(
         context.log_key, Checkpoint(context.log_origin, head["size"], root, sha256_hex(streams.encode()))

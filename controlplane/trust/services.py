@@ -162,6 +162,7 @@ async def keep_fresh(context: Context) -> None:
             return
         await lock(connection)
         newest = await newest_files(connection)
+        context.demand_open()  # a halt may have come while this waited for the lock
         files = _renewal(context, newest, now)
         await publish(connection, files)
     await log_published(context, files)

@@ -3,7 +3,9 @@ leases)."""
 
 from __future__ import annotations
 
+import json
 import os
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ from contracts.errors import CannotEvaluate
 from symphony.stack import prepare
 from symphony.stack.layout import ENVIRONMENT, Layout
 from symphony.stack.reading import named, reader
-from symphony.stack.up import answers
+from symphony.stack.up import asked
 
+_MENDING = "docs/how-to/mend-a-halted-service.md"
+DETAIL_CHARACTERS_MAX = 200
 _PROBES = {"controlplane": "/health/ready", "ledger": "/health/ready", "acceptor": "/health/ready"}
 
 
@@ -70,9 +74,28 @@ def _process(layout: Layout, name: str, pid: int) -> dict[str, Any]:
     where, ok, detail = f"pid {pid}", alive, ""
     if name in _PROBES:
         where += f" {layout.url(name)}"
-        ok = alive and answers(layout, name, _PROBES[name])
-        detail = "ready" if ok else "does not answer ready"
-    return _part(name, where, ok, f"read {layout.folder / folder / (name + '.log')}", detail)
+        ok, detail = _readiness(asked(layout, name, _PROBES[name]) if alive else None)
+    next_step = f"read {layout.folder / folder / (name + '.log')}"
+    if "SERVICE_HALTED" in detail:
+        next_step = f"symphony invariants check --dir {layout.folder}; mend what it names: {_MENDING}"
+    return _part(name, where, ok, next_step, detail)
+
+
+def _readiness(answer: tuple[int, str] | None) -> tuple[bool, str]:
+    """Whether a service is ready, and what it says: what halts it, or what it warns of."""
+    if answer is None:
+        return False, "does not answer ready"
+    status, text = answer
+    try:
+        said = json.loads(text)
+    except ValueError:
+        said = {}
+    if status == HTTPStatus.OK:
+        warnings = said.get("warnings", []) or [word for word in text.split() if word.startswith("warnings=")]
+        return True, " ".join(["ready", *map(str, warnings)])
+    code = said.get("reason_code")
+    words = f"{code} {said.get('detail', '')}" if code else " ".join(text.split())
+    return False, f"does not answer ready: {words[:DETAIL_CHARACTERS_MAX]}"
 
 
 def _part(name: str, where: str, ok: bool, next_step: str, detail: str = "") -> dict[str, Any]:

@@ -26,6 +26,7 @@ from symphony.stack.supervisor import Supervisor
 Say = Callable[[str], None]
 READY_TIMEOUT_S = 60.0
 DOWN_TIMEOUT_S = 30.0
+ANSWER_BYTES_MAX = 64 * 1024
 PROBE_TIMEOUT_S = 2.0
 
 
@@ -224,6 +225,12 @@ def _alive(pid: int) -> bool:
 
 def answers(layout: Layout, name: str, path: str) -> bool:
     """Whether a server of the stack answers 200 at an address."""
+    found = asked(layout, name, path)
+    return found is not None and found[0] == http.client.OK
+
+
+def asked(layout: Layout, name: str, path: str) -> tuple[int, str] | None:
+    """Status and text of what a server of the stack answers at an address; ``None`` for no answer."""
     context = ssl.create_default_context(cafile=str(layout.ca))
     if name != "acceptor":  # it takes participants' certificates only, and health without any
         folder = layout.folder / "sidecar"
@@ -231,8 +238,9 @@ def answers(layout: Layout, name: str, path: str) -> bool:
     connection = http.client.HTTPSConnection("127.0.0.1", layout.ports[name], context=context, timeout=PROBE_TIMEOUT_S)
     try:
         connection.request("GET", path)
-        return connection.getresponse().status == http.client.OK
+        answer = connection.getresponse()
+        return answer.status, answer.read(ANSWER_BYTES_MAX).decode("utf-8", "replace")
     except (OSError, http.client.HTTPException):
-        return False
+        return None
     finally:
         connection.close()

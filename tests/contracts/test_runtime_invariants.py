@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -144,3 +147,66 @@ def test_a_certificate_that_is_not_valid_now_does_not_hold_i_key_03(tmp_path: Pa
 @pytest.mark.parametrize(("ceiling", "holds"), [(5, True), (0, False), (10**9, False), (float("inf"), False), (None, False)])
 def test_a_retry_ceiling_is_finite_inv_015(ceiling: object, holds: bool) -> None:
     assert sidecar.retries_are_finite({"retry": {"attempts_max": ceiling}}).holds is holds
+
+
+def test_a_look_that_hangs_holds_up_neither_the_loop_nor_the_next_and_never_two_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that no longer answers in the middle of a statement: unknown, and after some times not ready."""
+    monkeypatch.setattr(asked, "LOOK_TIMEOUT_S", 0.05)
+    released, begun = threading.Event(), []
+
+    def look() -> list[Finding]:
+        begun.append(1)
+        assert released.wait(10)
+        return []
+
+    async def run() -> None:
+        watch = Watch(look)
+        with pytest.raises(CannotEvaluate, match="no answer within"):
+            await watch.at_start()
+        for _ in range(asked.UNKNOWN_MAX):
+            await watch.once()
+        assert (len(begun), watch.unknown) == (1, asked.UNKNOWN_MAX)
+        with pytest.raises(CannotEvaluate, match="STORE_UNAVAILABLE"):
+            watch.demand_open()
+        released.set()
+        await asyncio.sleep(0.05)
+        await watch.once()
+        assert (len(begun), watch.stopped()) == (2, None)
+
+    asyncio.run(run())
+
+
+def test_a_process_ends_while_a_look_hangs() -> None:
+    """SIGTERM must end a service whose database hangs."""
+    program = (
+        "import asyncio, time\nfrom contracts import runtime_invariants as r\nr.LOOK_TIMEOUT_S = 0.05\n"
+        "asyncio.run(r.Watch(lambda: time.sleep(60)).once())\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=20, check=True, capture_output=True)
+
+
+def test_a_word_that_is_never_taken_holds_up_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The halt stands at once, whatever becomes of its record; it is told again."""
+    monkeypatch.setattr(asked, "LOOK_TIMEOUT_S", 0.05)
+    said, tries = Said(), []
+    said.found = [P0]
+
+    async def hear(_halted: tuple[Finding, ...]) -> None:
+        tries.append(1)
+        await asyncio.sleep(60)
+
+    async def run() -> None:
+        watch = Watch(said, told=hear)
+        for n in (1, 2):
+            async with asyncio.timeout(5):
+                await watch.once()
+            assert watch.halted
+            assert len(tries) == n
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("value", ["1", None, True, [1]])
+def test_an_interval_that_is_no_number_is_a_clear_error(value: object) -> None:
+    with pytest.raises(CannotEvaluate, match="runtime_check_interval_s is"):
+        asked.interval_of(value)
