@@ -6,11 +6,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
 
-from tests.ledger.support import HandFollower, MovingClock, Running, Sidecar, posting, release
+from tests.ledger.support import HandFollower, MovingClock, Running, Sidecar, posting, release, sealing
 from tests.ledger.test_process import document, write
 
 BREAK = "ALTER TABLE ledger.lines DISABLE TRIGGER trg_lines_not_truncated"
@@ -75,3 +76,29 @@ def test_while_halted_nothing_is_posted_and_reads_stay(database, certificates, c
             run(database, MEND)
         until(client, 200)
         assert client.post(body, sidecar.permit(body))[0] == 201
+
+
+def test_a_halted_ledger_tells_what_it_posted_and_posts_and_seals_nothing(database, certificates, connect):
+    """PIL-05: "halted" says that surely nothing was posted, so a repeat is answered; the books do not change."""
+    clock = MovingClock()
+    sidecar = Sidecar(clock)
+    follower = HandFollower(release([sidecar], clock=clock))
+    with Running(database.writer, certificates, follower, clock, runtime_check_interval_s=0.1) as running:
+        client, instruction = connect(running.port), str(uuid4())
+        made, other, fresh, seal = posting(instruction), posting(instruction, amount_minor=1251), posting(), sealing(instruction)
+        until(client, 200)
+        assert client.post(made, sidecar.permit(made))[0] == 201
+        books = client.request("GET", "/v1/accounts")
+        run(database, BREAK)
+        try:
+            until(client, 503)
+            status, told = client.post(made, sidecar.permit(made, attempt=2))
+            assert (status, told["repeated"], told["instruction_id"]) == (200, True, instruction)
+            assert client.post(other, sidecar.permit(other, attempt=3))[1]["reason_code"] == "POSTING_CONFLICT"
+            assert client.post(fresh, sidecar.permit(fresh))[1]["reason_code"] == "SERVICE_HALTED"
+            assert client.post(seal, sidecar.permit(seal, attempt=4))[1]["reason_code"] == "SERVICE_HALTED"
+            assert client.request("GET", "/v1/accounts") == books
+        finally:
+            run(database, MEND)
+        until(client, 200)
+        assert client.post(fresh, sidecar.permit(fresh))[0] == 201

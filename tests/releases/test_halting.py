@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from contracts.errors import SymphonyError
+from contracts.errors import CannotEvaluate, SymphonyError
 from contracts.keys import new_private_key
+from contracts.runtime_invariants import Finding, Watch
+from controlplane.evidence.checkpoints import make_checkpoint
 from controlplane.invariants import services
+from controlplane.trust import services as trust_services
+from controlplane.trust.services import keep_fresh
 from symphony.release.client import ControlPlane
+from tests.releases.running import Running
 from tests.releases.support import World
+from tests.releases.test_faces import timestamp_of
 from tests.releases.test_process import WAIT_S, config_of, start, started
 from tests.support.database import Database
 
@@ -115,3 +123,48 @@ def test_while_halted_it_changes_nothing_and_serves_what_there_is(plane: Control
     with pytest.raises(SymphonyError) as refused:
         plane.post("/v1/trust", {})
     assert refused.value.code != "SERVICE_HALTED"
+
+
+def test_a_halted_control_plane_lets_the_timestamp_run_out_and_signs_again_once_mended(running: Running, world: World) -> None:
+    """PIL-05: no new timestamp, snapshot or checkpoint; the sidecars' leases end by what was signed before."""
+    found: list[Finding] = []
+    context = running.context
+    context.watch = Watch(lambda: list(found))
+    running.release()
+    before = timestamp_of(running)
+
+    def work(job: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(job, running.loop).result(10)
+
+    found.append(Finding("INV-029", "P0", ("symphony.release_events lets changes through",)))
+    work(context.watch.once())
+    world.clock.moved += context.timestamp_lifetime + timedelta(seconds=1)
+    for job in (keep_fresh, make_checkpoint):
+        with pytest.raises(CannotEvaluate) as caught:
+            work(job(context))
+        assert caught.value.code == "SERVICE_HALTED"
+    assert timestamp_of(running).version == before.version
+    assert timestamp_of(running).expires < world.clock.now()
+    found.clear()
+    work(context.watch.once())
+    work(keep_fresh(context))
+    assert timestamp_of(running).version > before.version
+    assert timestamp_of(running).expires > world.clock.now()
+
+
+def test_a_halt_that_comes_while_a_signature_waits_for_its_lock_stops_it(running: Running, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look before the wait is not enough."""
+    running.release()
+    context, before = running.context, timestamp_of(running)
+    context.watch = watch = Watch(list)
+    inner = trust_services.lock
+
+    async def slow(connection: Any) -> None:
+        await inner(connection)
+        watch.broken = (Finding("INV-029", "P0", ("x",)),)
+
+    monkeypatch.setattr(trust_services, "lock", slow)
+    world.clock.moved += context.timestamp_lifetime / 2
+    with pytest.raises(CannotEvaluate, match="SERVICE_HALTED"):
+        asyncio.run_coroutine_threadsafe(keep_fresh(context), running.loop).result(10)
+    assert timestamp_of(running).version == before.version

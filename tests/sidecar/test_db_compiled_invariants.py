@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from contracts import runtime_invariants
 from contracts.errors import CannotEvaluate, NotTrusted
 from contracts.named_sql import queries
 from contracts.runtime_invariants import ask
@@ -80,6 +81,9 @@ def test_all_hold_in_a_migrated_database(database: Database) -> None:
 @pytest.mark.parametrize(("invariant", "function", "old", "new"), [
     ("INV-009", "highest_release", "SELECT", "/* EXECUTE */ SELECT"),
     ("INV-013", "complete_outbox_attempts", "lease_token = ", "lease_token >= "),
+    ("INV-013", "complete_outbox_attempts", "lease_token = ", "lease_token >= /* lease_token = */ "),
+    ("INV-013", "complete_outbox_attempts", "lease_token = ", "lease_token >= -- lease_token = \n "),
+    ("INV-023", "judge_batch", "symphony.revocations", "symphony /* symphony.revocations */ . revocations"),
 ])
 def test_a_function_with_another_body_is_seen(database: Database, invariant: str, function: str, old: str, new: str) -> None:
     with psycopg.connect(database.admin, autocommit=True) as connection:
@@ -90,6 +94,41 @@ def test_a_function_with_another_body_is_seen(database: Database, invariant: str
         finally:
             connection.execute(body)
     assert [one.id for one in found if not one.holds] == [invariant]
+
+
+def test_a_guard_that_swallows_its_own_refusal_is_none(database: Database) -> None:
+    """INV-014, INV-021: the trigger is there and enabled, and lets everything through."""
+    with psycopg.connect(database.admin, autocommit=True) as connection:
+        (body,) = connection.execute("SELECT pg_get_functiondef('symphony.deny_mutation'::regproc)").fetchone() or ("",)
+        connection.execute(body.replace("\nEND", "\nEXCEPTION WHEN OTHERS THEN RETURN NEW;\nEND"))
+        try:
+            found = ask(database.writer, queries("sidecar"), invariants.SEVERITIES, role="symphony_executor")
+        finally:
+            connection.execute(body)
+    assert {"INV-014", "INV-021"} <= {one.id for one in found if not one.holds}
+
+
+def test_a_statement_that_sees_nothing_is_no_pass(database: Database) -> None:
+    """EVD-07."""
+    nothing = {"INV-022": queries("sidecar")["INV-022"].replace("payment_outbox_pending", "not_there")}
+    (found,) = ask(database.writer, nothing, invariants.SEVERITIES, role="symphony_executor")  # type: ignore[arg-type]
+    assert not found.holds
+    assert "cannot see" in str(found)
+
+
+def test_a_lock_that_somebody_holds_is_an_answer_that_could_not_be_had(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NEG-32: bounded by the statement's time, and no violation."""
+    monkeypatch.setattr(runtime_invariants, "STATEMENT_TIMEOUT_MS", 200)
+    waits = {"INV-022": "SELECT count(*), '{}'::text[] FROM symphony.participants_locked"}
+    run(database, "CREATE VIEW symphony.participants_locked AS SELECT 1 AS n FROM symphony.parked")
+    run(database, "GRANT SELECT ON symphony.participants_locked TO symphony_executor")
+    try:
+        with psycopg.connect(database.admin) as holder:
+            holder.execute("LOCK TABLE symphony.participants_locked, symphony.parked IN ACCESS EXCLUSIVE MODE")
+            with pytest.raises(CannotEvaluate, match="QueryCanceled"):
+                ask(database.writer, waits, invariants.SEVERITIES, role="symphony_executor")  # type: ignore[arg-type]
+    finally:
+        run(database, "DROP VIEW symphony.participants_locked")
 
 
 def test_a_login_that_is_superuser_is_named(database: Database) -> None:

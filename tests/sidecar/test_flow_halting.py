@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 
 from contracts.errors import NotTrusted, SymphonyError
+from contracts.runtime_invariants import Finding
 from contracts.times import SystemClock
+from rails.sdk import Outcome
 from sidecar import writer as writers
+from sidecar.dispatch.dispatcher import Dispatcher
 from sidecar.intake.pipeline import view_of
 from sidecar.metrics import render
 from sidecar.writer import Writer
@@ -140,3 +143,52 @@ async def test_a_p1_is_shown_and_halts_nothing(stage: Stage, tmp_path: Path, mon
         assert state["broken"] == ["INV-009"]
         await one.record(handed(payment()))
         await whole.until(lambda: stage.rail.posted)
+
+
+async def test_what_was_claimed_when_the_halt_came_is_not_sent_and_is_posted_once_afterwards(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PIL-05: the claim is committed, the look finds the breach, and no byte leaves; the payment waits as any other."""
+    found: list[Finding] = []
+    monkeypatch.setattr(writers.invariants, "of_writer", lambda *_: list(found))
+    inner = Dispatcher._write_dispatching
+
+    async with served(stage, tmp_path) as one:
+
+        async def halts_meanwhile(self: Dispatcher, *arguments: Any) -> None:
+            await inner(self, *arguments)
+            if not arguments[1]:
+                return  # nothing was claimed
+            found.append(Finding("INV-014", "P0", ("a trigger is gone",)))
+            while not one.writer._watch.halted:
+                await asyncio.sleep(0.01)
+
+        monkeypatch.setattr(Dispatcher, "_write_dispatching", halts_meanwhile)
+        (taken,) = await one.record(handed(payment()))
+        identifier = taken.entries[0].instruction_id
+        await whole.until(lambda: [state for _, state in stage.attempts(identifier)] == ["DISPATCHING", "RETRYABLE"])
+        await asyncio.sleep(0.5)
+        assert (stage.rail.submits, stage.rail.posted) == ([], {})
+        monkeypatch.setattr(Dispatcher, "_write_dispatching", inner)
+        found.clear()
+        await whole.until(lambda: stage.rail.posted)
+    assert list(stage.rail.posts.values()) == [1]
+
+
+async def test_what_is_in_doubt_when_the_halt_comes_is_asked_about_and_posted_once_afterwards(mended: Stage, tmp_path: Path) -> None:
+    """OUT-11: recovery goes on while halted; what it finds not posted waits, and is sent by nobody before the mending."""
+    mended.rail.gate = asyncio.Event()
+    async with served(mended, tmp_path) as one:
+        (taken,) = await one.record(handed(payment()))
+        identifier = taken.entries[0].instruction_id
+        await whole.until(lambda: mended.sql("SELECT 1 FROM symphony.outbox_leases"))
+        mended.sql(DROP)
+        await until_stopped(one, "SERVICE_HALTED")
+        mended.rail.script = [Outcome.IN_DOUBT]
+        mended.rail.gate.set()
+        await whole.until(lambda: mended.attempts(identifier)[-1][1] == "ZOMBIE_REQUEUE")
+        await asyncio.sleep(0.8)
+        assert (len(mended.rail.submits), mended.rail.posted) == (1, {})
+        mended.sql(MEND)
+        await whole.until(lambda: mended.rail.posted)
+    assert list(mended.rail.posts.values()) == [1]
