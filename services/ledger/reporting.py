@@ -12,18 +12,19 @@ import logging
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import orjson
 
-from contracts.errors import CannotEvaluate
+from contracts.errors import CannotEvaluate, SymphonyError
 from contracts.release import VerifiedRelease
 from contracts.times import Clock
 
 PATH = "/v1/fleet/status"
 REPORT_INTERVAL_S = 5.0
 TIMEOUT_S = 3.0
-MODE = "enforced"
+ENFORCED, HALTED = "enforced", "halted"
 _LOG = logging.getLogger("symphony.ledger.reporting")
 
 
@@ -37,6 +38,8 @@ class FleetReporter:
         self._host, self._port, self._context = parts.hostname, parts.port or 443, context
         self._identity = {"environment": environment, "service": service, "instance": socket.gethostname()[:64]}
         self._clock = clock
+        self.stopped: Callable[[], SymphonyError | None] = lambda: None
+        """Why the ledger takes nothing new, if so; the ledger sets it."""
         self._last: bytes = b""
         self._sent_at = -REPORT_INTERVAL_S
 
@@ -56,13 +59,14 @@ class FleetReporter:
 
     def _body(self, active: VerifiedRelease | None, refused: tuple[int, str] | None) -> bytes:
         now = self._clock.now()
-        ready = active is not None and now < min(active.expires_at, active.lease_expires_at)
+        stopped = self.stopped()
+        ready = stopped is None and active is not None and now < min(active.expires_at, active.lease_expires_at)
         return orjson.dumps({
             **self._identity,
             "active": {"number": active.number, "metadata_digest": active.metadata_digest} if active else None,
             "refused": {"number": refused[0], "code": refused[1]} if refused else None,
             "ready": ready,
-            "mode": MODE,
+            "mode": HALTED if stopped is not None and stopped.code == "SERVICE_HALTED" else ENFORCED,
         })
 
     def _send(self, body: bytes) -> int:

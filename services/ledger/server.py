@@ -100,6 +100,8 @@ class Ledger:
         self.watch = Watch(
             lambda: invariants.of_ledger(settings, clock), interval_s=settings.runtime_check_interval_s, told=_halting
         )
+        if isinstance(report, FleetReporter):
+            report.stopped = self.watch.stopped
         posts = Batcher("post", partial(post, self._database), _instruction, **_BOUNDS)
         seals = Batcher("seal", partial(seal, self._database), _instruction, **_BOUNDS)
         self._batchers = (posts, seals)

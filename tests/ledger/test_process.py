@@ -16,11 +16,13 @@ import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from contracts.errors import CannotEvaluate
+from contracts.runtime_invariants import Finding
 from contracts.tls import server_context
 from services.ledger import reporting
 from services.ledger.config import Config, load
 from services.ledger.reporting import FleetReporter
-from tests.ledger.support import MovingClock, Sidecar, posting, release
+from services.ledger.server import Ledger
+from tests.ledger.support import HandFollower, MovingClock, Sidecar, posting, release
 
 
 def document(certificates, database_url="postgresql://x", **changes):
@@ -152,6 +154,22 @@ def test_the_status_is_reported_when_it_changes_and_at_an_interval(control_plane
         (active, None, False),
     ]  # fmt: skip
     assert set(received[0][1]) == {"environment", "service", "instance", "active", "refused", "ready", "mode"}
+
+
+def test_a_halted_ledger_reports_itself_halted_and_not_ready(control_plane, client_tls, certificates, tmp_path):
+    """PIL-05: the fleet shows what is so; the ledger itself gives its reporter the word."""
+    port, received = control_plane
+    clock = MovingClock()
+    held = release([Sidecar(clock)], clock=clock)
+    reporter = FleetReporter(
+        f"https://127.0.0.1:{port}", client_tls, environment="sandbox", service="core-ledger", clock=clock
+    )
+    settings = load(write(tmp_path, document(certificates)))
+    ledger = Ledger(settings, follower=HandFollower(held), clock=clock, report=reporter)
+    for broken in ((), (Finding("INV-029", "P0", ("ledger.lines",)),)):
+        ledger.watch.broken = broken
+        asyncio.run(reporter(held, None))
+    assert [(body["ready"], body["mode"]) for _, body in received] == [(True, "enforced"), (False, "halted")]
 
 
 def test_a_control_plane_that_is_down_stops_nothing(client_tls):
