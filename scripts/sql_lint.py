@@ -8,7 +8,7 @@ Rules, each with its code:
 * ``dynamic``      INV-009: a SECURITY DEFINER function runs no SQL that it puts together (EXECUTE, FOR … IN EXECUTE,
   RETURN QUERY EXECUTE, OPEN … FOR EXECUTE); what only the owner may call (new partitions) may;
 * ``destructive``  MIG-06: no TRUNCATE, no DROP of a table, column, view, function, schema or type while expanding, and no
-  ``rename``; a file whose name has ``_contract_`` may, and has a ``contract`` header (MIG-09);
+  ``rename``; a file whose name has ``_contract_`` may, and has a ``contract`` header (MIG-02, MIG-09);
 * ``not-null``     MIG-05: an added column is nullable or has a constant default; SET NOT NULL needs a validated CHECK;
 * ``rewrite``, ``index``, ``constraint``  MIG-06: nothing that writes, reads or locks a whole table that was there before;
 * ``concurrently`` MIG-07: by the marker, alone in its file, as the runner has it (``scripts/sql_shape.py``, all these);

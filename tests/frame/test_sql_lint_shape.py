@@ -1,4 +1,4 @@
-"""SQL lint: expand and contract, locks, staged NOT NULL, headers (MIG-03, MIG-05, MIG-06, MIG-07, MIG-09, MIG-13, NEG-34).
+"""SQL lint: expand and contract, locks, staged NOT NULL, headers (MIG-02, MIG-03, MIG-05, MIG-06, MIG-07, MIG-09, MIG-13, NEG-34).
 
 Each rule has what it refuses and, beside it, the way that it takes; ``squawk`` stands beside it in ``make lint``.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 SIDES = ("contracts", "controlplane", "sidecar", "rails", "services", "symphony")
 FOLDERS = ("migrations", "policies", "manifests", "invariants", "requirements")
-TRAVELS = (".sql", ".rego", ".json", ".wasm", ".html")
+TRAVELS = (".sql", ".rego", ".json", ".wasm", ".html", ".tmpl", ".yml")
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,30 @@ def test_the_installed_wheel_runs_outside_the_checkout(root: Path, wheel: Path, 
     done = subprocess.run([sys.executable, "-P", "-c", code], **elsewhere, capture_output=True, text=True)
     ledger = len(list((root / "migrations" / "ledger").glob("*.sql")))
     assert (done.stdout.strip(), done.returncode) == (f"True {ledger} True", 0), done.stderr[-2000:]
+
+
+def test_the_gate_of_an_installed_wheel_judges_another_repository(wheel: Path, tmp_path: Path) -> None:
+    """As a team has it by pipx: no checkout of ours anywhere."""
+    target, repository = tmp_path / "installed", tmp_path / "theirs"
+    (repository / "db").mkdir(parents=True)
+    (repository / "db" / "1.sql").write_text("CREATE TABLE public.t (n int);\n")
+    subprocess.run(["git", "init", "-q", str(repository)], check=True)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", target, wheel]
+    subprocess.run([*command, "--disable-pip-version-check", "--root-user-action", "ignore"], check=True)
+    code = (
+        f"import sys, sysconfig\nwas = sysconfig.get_path\nsysconfig.get_path = lambda name: {str(target)!r} if name == 'data' else was(name)\n"
+        "from symphony.cli import main\nsys.exit(main(['invariants', *sys.argv[1:]]))"
+    )
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(target)}
+
+    def asked(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-P", "-c", code, *words], cwd=repository, env=environment, capture_output=True, text=True)
+
+    assert asked("init", "--migrations", "db").returncode == 0
+    done = asked("check")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "INV-KEY-01" in done.stdout
+    assert "public.t has no primary key" in done.stdout
 
 
 def test_a_folder_that_is_nowhere_is_said() -> None:
