@@ -10,7 +10,7 @@ import click
 from symphony.commands.common import output_option, say, show_json
 from symphony.invariants.manifest import Manifest, load_manifest
 from symphony.invariants.mutations import Mutation, load_mutations
-from symphony.invariants.prove import KILLED, Outcome, Proof
+from symphony.invariants.prove import AS_NAMED, Outcome, Proof, choose
 from symphony.invariants.prove import prove as run
 
 
@@ -39,7 +39,9 @@ def prove(context: click.Context, only: tuple[str, ...], output: str, *, with_te
     chosen = _chosen(manifest, mutations, only)
     if sys.stderr.isatty():
         click.echo("making fresh databases from the migrations …", err=True)
-    with fresh_urls() as urls, click.progressbar(length=len(mutations), label="mutations", file=sys.stderr) as bar:
+    due, _ = choose(mutations, only=chosen, with_tests=with_tests)
+    bar = click.progressbar(length=len(due), label="mutations", file=sys.stderr, hidden=not sys.stderr.isatty())
+    with fresh_urls() as urls, bar:
         proof = run(manifest, mutations, urls, only=chosen, with_tests=with_tests, done=lambda _outcome: bar.update(1))
     if output == "json":
         show_json(_document(proof))
@@ -68,7 +70,7 @@ def _lines(proof: Proof) -> list[str]:
     lines += [f"no mutation names: {', '.join(proof.bare)}"] if proof.bare else []
     lines += [f"not run without --with-tests: {', '.join(map(str, proof.skipped))}"] if proof.skipped else []
     lines += [f"not shown here: {', '.join(proof.not_shown)}"] if proof.not_shown else []
-    good = sum(outcome.verdict == KILLED for outcome in proof.outcomes)
+    good = sum(outcome.verdict in AS_NAMED for outcome in proof.outcomes)
     return [
         *lines,
         f"{good} of {len(proof.outcomes)} mutations turned red exactly what they name"

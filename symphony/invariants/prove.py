@@ -24,7 +24,8 @@ from symphony.sql import text
 
 LOCK_TIMEOUT_MS = 5_000
 OPTIONS = f"-c search_path=pg_catalog -c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS}"
-KILLED, SURVIVED, OVERKILL, ERROR = "killed", "survived", "overkill", "error"
+KILLED, UNMOVED, SURVIVED, OVERKILL, ERROR = "killed", "unmoved", "survived", "overkill", "error"
+AS_NAMED = frozenset({KILLED, UNMOVED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,12 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """``killed`` by exactly the named, ``survived``, ``overkill`` or ``error``."""
+        """``killed`` by exactly the named (``unmoved`` where none is), ``survived``, ``overkill`` or ``error``."""
         if self.error:
             return ERROR
-        return SURVIVED if self.missing else OVERKILL if self.extra else KILLED
+        if self.missing or self.extra:
+            return SURVIVED if self.missing else OVERKILL
+        return KILLED if self.red else UNMOVED
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class Proof:
         verdicts = {outcome.verdict for outcome in self.outcomes}
         if ERROR in verdicts:
             return 3
-        if self.bare or verdicts - {KILLED}:
+        if self.bare or verdicts - AS_NAMED:
             return 1
         return 0 if verdicts else 4
 
@@ -86,9 +89,7 @@ def prove(
 
     ``only``: ids of mutations, or of invariants: then the mutations that name them.
     """
-    chosen = [one for one in mutations if not only or one.id in only or one.named & only]
-    skipped = tuple(one for one in chosen if one.tests and not with_tests)
-    due = [one for one in chosen if one not in skipped]
+    due, skipped = choose(mutations, only=only, with_tests=with_tests)
     if due:
         _demand_green(manifest, urls, "before anything is broken")
     outcomes = list(_each(due, manifest, urls, done)) if due else []
@@ -97,7 +98,17 @@ def prove(
     wanted = [one.id for one in manifest.implemented if not only or one.id in only]
     counted = Counter(identifier for o in outcomes if not o.error for identifier in o.red & o.mutation.named)
     bare = tuple(identifier for identifier in uncovered(manifest, mutations) if identifier in wanted)
-    return Proof(tuple(outcomes), skipped, bare, {identifier: counted[identifier] for identifier in wanted})
+    return Proof(tuple(outcomes), tuple(skipped), bare, {identifier: counted[identifier] for identifier in wanted})
+
+
+def choose(
+    mutations: Sequence[Mutation], *, only: frozenset[str], with_tests: bool
+) -> tuple[list[Mutation], list[Mutation]]:
+    """What is due, and what is not without ``with_tests``. ``only`` as for ``prove``."""
+    chosen = [one for one in mutations if not only or one.id in only or one.named & only]
+    return [one for one in chosen if with_tests or not one.tests], [
+        one for one in chosen if one.tests and not with_tests
+    ]
 
 
 def try_on_database(one: Mutation, url: str, manifest: Manifest, whole: tuple[int, str]) -> Outcome:

@@ -20,7 +20,7 @@ from symphony.cli import cli
 from symphony.commands.prove import prove as command
 from symphony.invariants import Manifest, scratch
 from symphony.invariants.mutations import Mutation, load_mutations, uncovered
-from symphony.invariants.prove import KILLED, OVERKILL, SURVIVED, Proof, prove
+from symphony.invariants.prove import KILLED, OVERKILL, SURVIVED, UNMOVED, Proof, prove
 from tests.invariants.support import run
 from tests.support.database import TestPostgres
 
@@ -95,6 +95,12 @@ def test_drift_is_judged_both_ways(
     given(replace(mutations[name], drift=drift))
     done: Result = ask("--only", name)
     assert (done.exit_code, word in done.output, "INV-004" in done.output) == (1, True, True)
+
+
+def test_a_mutation_that_must_move_nothing_is_as_named(ask) -> None:
+    """A temporary table named like a real one fools no check."""
+    done: Result = ask("--only", "shadow-of-the-attempts")
+    assert (done.exit_code, f"{UNMOVED}  shadow-of-the-attempts" in done.output) == (0, True)
 
 
 def test_a_statement_that_breaks_nothing_survives(ask, given, mutations: dict[str, Mutation]) -> None:
