@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
 from symphony.commands.common import output_option, say, show_json
-from symphony.invariants.manifest import Manifest, load_manifest
+from symphony.invariants.find import manifest_of, manifest_option
+from symphony.invariants.manifest import Manifest
 from symphony.invariants.mutations import Mutation, load_mutations
 from symphony.invariants.prove import AS_NAMED, Outcome, Proof, choose
 from symphony.invariants.prove import prove as run
+from symphony.invariants.sources import fresh_of, server_option
 
 
 @click.command("prove")
@@ -24,24 +27,28 @@ from symphony.invariants.prove import prove as run
 @click.option(
     "--with-tests", is_flag=True, help="Also mutations of code that a test of this repository must notice (minutes)."
 )
+@server_option
+@manifest_option
 @output_option
 @click.pass_context
-def prove(context: click.Context, only: tuple[str, ...], output: str, *, with_tests: bool) -> None:
+def prove(
+    context: click.Context, only: tuple[str, ...], server_url: str | None, folder: Path | None, output: str, *, with_tests: bool
+) -> None:  # fmt: skip
     """Break each guarded thing on scratch databases; exactly the named invariants must turn red.
+
+    What is broken stands in invariants/mutations/*.yml. No option takes a live database.
 
     Exit 0 all as named, 1 a named one stayed green, another turned red, or an invariant has no mutation, 3 a mutation
     could not be tried or something is red before anything is broken, 4 nothing ran; 2 for an ID that is none.
     """
-    from symphony.stack.gate import fresh_urls
-
-    manifest = load_manifest()
+    manifest = manifest_of(folder)
     mutations = load_mutations(manifest)
     chosen = _chosen(manifest, mutations, only)
     if sys.stderr.isatty():
         click.echo("making fresh databases from the migrations …", err=True)
     due, _ = choose(mutations, only=chosen, with_tests=with_tests)
     bar = click.progressbar(length=len(due), label="mutations", file=sys.stderr, hidden=not sys.stderr.isatty())
-    with fresh_urls() as urls, bar:
+    with fresh_of(manifest, server_url) as urls, bar:
         proof = run(manifest, mutations, urls, only=chosen, with_tests=with_tests, done=lambda _outcome: bar.update(1))
     if output == "json":
         show_json(_document(proof))

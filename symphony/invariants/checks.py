@@ -78,7 +78,7 @@ def run_sql(identifier: str, file: str, kinds: list[str], target: Target) -> See
             raise CouldNotRun(f"no {kind} database to look at")
         try:
             with psycopg.connect(target.urls[kind], connect_timeout=CONNECT_TIMEOUT_S, options=OPTIONS) as connection:
-                found = ask(connection, identifier, file, target.folder, sentinel="anything" if target.databases else "sentinel")
+                found = ask(connection, identifier, file, target.folder, sentinel=sentinel_of(target.databases))
         except psycopg.OperationalError as error:
             raise CouldNotRun(f"the {kind} database does not answer: {type(error).__name__}") from error
         except psycopg.Error as error:
@@ -88,6 +88,11 @@ def run_sql(identifier: str, file: str, kinds: list[str], target: Target) -> See
         count += found.count
         violations += [f"{kind}: {what}" for what in found.violations]
     return Seen(count, tuple(sorted(violations)))
+
+
+def sentinel_of(databases: Mapping[str, Database]) -> str:
+    """The block that says whether a database can be judged at all: Symphony's own has its ledger, others any table."""
+    return "anything" if databases else "sentinel"
 
 
 def ask(connection: psycopg.Connection, identifier: str, file: str, folder: Path, *, sentinel: str = "sentinel") -> Seen:

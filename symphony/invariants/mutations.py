@@ -1,7 +1,7 @@
 """Mutations: what is broken on purpose, and which invariants must then turn red (``invariants/mutations/*.yml``).
 
 Three kinds: ``sql`` is a statement in one database, ``function`` replaces words in the body of a database's function,
-``file`` replaces words in a file (or renames or removes it) of a scratch copy of the checkout. The set that must turn
+``file`` replaces words in a file (or renames, removes or adds one) of a scratch copy of the checkout. The set that must turn
 red is named beforehand and may be empty. ``drift``: whether INV-004 must see it; judged apart from the others.
 """
 
@@ -19,6 +19,7 @@ from jsonschema.exceptions import best_match
 
 from contracts.errors import CannotEvaluate, Refused
 from symphony import places
+from symphony.invariants.checks import Target
 from symphony.invariants.documents import Loader
 from symphony.invariants.functions import transaction_word
 from symphony.invariants.manifest import Manifest
@@ -45,6 +46,7 @@ class Mutation:
     with_: str = ""
     rename: str = ""
     remove: bool = False
+    add: str = ""
     drift: bool = False
     tests: bool = False
 
@@ -107,8 +109,11 @@ def _mutation(entry: dict[str, Any]) -> Mutation:
 def _demand_sound(mutations: tuple[Mutation, ...], manifest: Manifest) -> None:
     """Ids stand once, red ids are implemented ones, and no statement can leave its transaction."""
     implemented = {one.id for one in manifest.implemented} - {DRIFT_ID}
+    kinds = Target({}, manifest.folder, databases=manifest.databases).kinds
     seen: set[str] = set()
     for one in mutations:
+        if one.on_a_database and one.database not in kinds:
+            raise Refused("RELEASE_INVARIANT", f"{one.id}: there is no database {one.database}: {', '.join(sorted(kinds))}")
         if one.id in seen:
             raise Refused("RELEASE_INVARIANT", f"the mutation {one.id} stands twice")
         seen.add(one.id)

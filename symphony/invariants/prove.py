@@ -16,7 +16,7 @@ import psycopg
 
 from contracts.errors import CannotEvaluate, SymphonyError
 from symphony.invariants import drift, scratch
-from symphony.invariants.checks import CONNECT_TIMEOUT_S, STATEMENT_TIMEOUT_MS, CouldNotRun, ask
+from symphony.invariants.checks import CONNECT_TIMEOUT_S, STATEMENT_TIMEOUT_MS, CouldNotRun, ask, sentinel_of
 from symphony.invariants.manifest import Manifest
 from symphony.invariants.mutations import DRIFT_ID, Mutation, uncovered
 from symphony.invariants.run import PASS, check
@@ -117,7 +117,7 @@ def try_on_database(one: Mutation, url: str, manifest: Manifest, whole: tuple[in
         with _broken(one, url) as connection:
             red = _red(connection, one.database, manifest)
             with connection.transaction():
-                drifted = drift.differences(drift.read(connection), whole)
+                drifted = drift.differences(drift.read(connection, own=not manifest.databases), whole)
             return Outcome(one, frozenset(red | {DRIFT_ID} if drifted else red))
     except SymphonyError as error:
         return Outcome(one, error=error.detail)
@@ -142,7 +142,7 @@ def sql_checks(manifest: Manifest, database: str) -> list[tuple[str, str]]:
 def _each(
     due: Sequence[Mutation], manifest: Manifest, urls: Mapping[str, str], done: Callable[[Outcome], None]
 ) -> Iterator[Outcome]:
-    whole = {kind: drift.live(url) for kind, url in urls.items()}
+    whole = {kind: drift.live(url, own=not manifest.databases) for kind, url in urls.items()}
     for one in due:
         if one.on_a_database:
             outcome = try_on_database(one, urls[one.database], manifest, whole[one.database])
@@ -150,7 +150,7 @@ def _each(
             yield outcome
     files = [one for one in due if not one.on_a_database]
     if files:
-        with scratch.checkout(manifest.folder.parent) as copy:
+        with scratch.checkout(manifest.folder) as copy:
             scratch.demand_green(copy, urls, frozenset[str]().union(*(one.red for one in files if one.tests)))
             for one in files:
                 outcome = _try_on_file(one, copy, urls)
@@ -189,11 +189,11 @@ def _statement(one: Mutation, connection: psycopg.Connection) -> str:
 
 def _red(connection: psycopg.Connection, database: str, manifest: Manifest) -> set[str]:
     """What does not hold: violated, or no longer to be evaluated (its column or table is gone)."""
-    red = set()
+    red, sentinel = set(), sentinel_of(manifest.databases)
     for identifier, file in sql_checks(manifest, database):
         try:
             with connection.transaction():
-                if ask(connection, identifier, file, manifest.folder).violations:
+                if ask(connection, identifier, file, manifest.folder, sentinel=sentinel).violations:
                     red.add(identifier)
         except (CouldNotRun, psycopg.Error):
             red.add(identifier)

@@ -10,11 +10,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from importlib import resources
 from pathlib import Path
 from string import Template
 
 from contracts.errors import Refused, SymphonyError
+from symphony.invariants.databases import natural
 from symphony.invariants.documents import MANIFEST
 from symphony.invariants.manifest import load_manifest
 
@@ -54,8 +56,14 @@ def init(root: Path, *, database: str, migrations: str, files: str, owner: str, 
             "CONFIGURATION", f"no file matches {files} in {root / migrations}",
             next_step="say where the migrations are: --migrations FOLDER --files GLOB",
         )  # fmt: skip
-    words = {"database": database, "migrations": migrations.rstrip("/"), "files": files, "owner": owner}
-    wanted = [("manifest.yml", f"{FOLDER}/{MANIFEST}"), ("checks.sql", f"{FOLDER}/checks/{database}.sql"), *(CI[one] for one in ci)]
+    words = {
+        "database": database, "migrations": migrations.rstrip("/"), "files": files, "owner": owner,
+        "added": _added(root / migrations, files),
+    }  # fmt: skip
+    wanted = [
+        ("manifest.yml", f"{FOLDER}/{MANIFEST}"), ("checks.sql", f"{FOLDER}/checks/{database}.sql"),
+        ("mutations.yml", f"{FOLDER}/mutations/{database}.yml"), *(CI[one] for one in ci),
+    ]  # fmt: skip
     return [_write(root / place, _filled(template, words), place) for template, place in wanted]
 
 
@@ -95,6 +103,13 @@ def _restore(before: Mapping[Path, str | None]) -> None:
             place.unlink()
         else:
             place.write_text(content, "utf-8")
+
+
+def _added(folder: Path, files: str) -> str:
+    """A name that a mutation may add: beside the last migration that there is, and taken for one."""
+    last = max((path for path in folder.glob(files)), key=lambda path: natural(str(path.relative_to(folder))))
+    name = f"zz_broken_on_purpose{''.join(last.suffixes) or '.sql'}"
+    return (last.relative_to(folder).parent / (name if fnmatch(name, Path(files).name) else f"zz_{last.name}")).as_posix()
 
 
 def _write(path: Path, content: str, place: str) -> str:

@@ -30,15 +30,20 @@ SAID_CHARS_MAX = 300
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A copy of a checkout, and where the original lies."""
+    """A copy of a checkout, where the original lies, and where in the copy the invariants are."""
 
     folder: Path
     original: Path
+    invariants: Path
 
     @contextmanager
     def broken(self, one: Mutation) -> Iterator[None]:
         """One file replaced, renamed or removed; as it was, afterwards. Raises ``CannotEvaluate`` for a void mutation."""
         path = self.folder / one.path
+        if one.add:
+            with self._added(path, one):
+                yield
+            return
         try:
             before = path.read_bytes()
         except OSError as error:
@@ -58,6 +63,17 @@ class Copy:
             path.write_bytes(before)
 
 
+    @contextmanager
+    def _added(self, path: Path, one: Mutation) -> Iterator[None]:
+        if path.exists() or not path.parent.is_dir():
+            raise CannotEvaluate("RELEASE_INVARIANT", f"{one.path} is there already, or its folder is not")
+        try:
+            path.write_text(one.add, "utf-8")
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
 def _replaced(one: Mutation, before: bytes) -> bytes:
     count = before.count(one.replace.encode())
     if count != 1:
@@ -68,8 +84,12 @@ def _replaced(one: Mutation, before: bytes) -> bytes:
 
 
 @contextmanager
-def checkout(root: Path) -> Iterator[Copy]:
-    """A copy of a checkout, gone afterwards. Raises ``CannotEvaluate`` where there is none."""
+def checkout(invariants: Path) -> Iterator[Copy]:
+    """A copy of the checkout that a folder of invariants lies in, gone afterwards.
+
+    Raises ``CannotEvaluate`` where there is none.
+    """
+    root = invariants.resolve().parent
     folder = Path(tempfile.mkdtemp(prefix="symphony-prove-"))
     try:
         listed = _listed(root)
@@ -78,7 +98,7 @@ def checkout(root: Path) -> Iterator[Copy]:
             if (root / name).is_file() and not (root / name).is_symlink():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(root / name, folder / name)
-        yield Copy(folder, root)
+        yield Copy(folder, root, folder / invariants.name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -132,7 +152,12 @@ def _listed(root: Path) -> list[str]:
 
 
 def _share_history(root: Path, folder: Path) -> None:
-    """The copy knows the commits of the original, so that the last release's files can be had in it (INV-N1-01)."""
+    """The copy knows the commits of the original, so that the last release's files can be had in it (INV-N1-01).
+
+    A repository within a larger one has none of its own to share.
+    """
+    if not (root / ".git").exists():
+        return
     for words in (["clone", "-q", "--shared", "--no-checkout", str(root), str(folder)], ["-C", str(folder), "read-tree", "HEAD"]):
         done = subprocess.run(
             ["git", "-c", "safe.directory=*", *words], capture_output=True, text=True, timeout=JUDGE_TIMEOUT_S, check=False
@@ -143,7 +168,9 @@ def _share_history(root: Path, folder: Path) -> None:
 
 def _judge(copy: Copy, urls: Mapping[str, str], *, with_tests: frozenset[str]) -> dict[str, str]:
     """Result by id, of the copy's own code. ``with_tests``: only these, with their tests; without, all other checks."""
-    asked = json.dumps({"urls": dict(urls), "only": sorted(with_tests), "with_tests": bool(with_tests)})
+    asked = json.dumps({
+        "folder": str(copy.invariants), "urls": dict(urls), "only": sorted(with_tests), "with_tests": bool(with_tests),
+    })  # fmt: skip
     out = _run(copy, asked, TESTS_TIMEOUT_S if with_tests else JUDGE_TIMEOUT_S)
     try:
         return {str(identifier): str(result) for identifier, result in json.loads(out).items()}

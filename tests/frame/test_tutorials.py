@@ -21,7 +21,7 @@ _BLOCK = re.compile(r"^```console run(?: exit=(\d+))?\n(.*?)^```", re.MULTILINE 
 
 def blocks(path: Path) -> list[tuple[int, str]]:
     found = _BLOCK.findall(path.read_text("utf-8"))
-    return [(int(code or 0), "\n".join(line[2:] for line in body.splitlines() if line[:2] in {"$ ", "> "})) for code, body in found]
+    return [(int(code or 0), "\n".join(line[2:] for line in body.splitlines() if line[:2] in {"$ ", "> ", ">"})) for code, body in found]
 
 
 @pytest.mark.timeout(300)

@@ -91,7 +91,7 @@ def test_init_writes_what_passes_and_never_over_what_is_there(repository: Path, 
     (repository / ".pre-commit-config.yaml").write_text("repos: []\n")
     again = asked("init", "--migrations", "db", "--ci", "pre-commit")
     assert again.exit_code == 0
-    assert again.output.count("there already") == 3
+    assert again.output.count("there already") == 4
     assert (repository / ".pre-commit-config.yaml").read_text() == "repos: []\n"
     assert {path: path.read_bytes() for path in before if path.name != ".pre-commit-config.yaml"} == {
         path: data for path, data in before.items() if path.name != ".pre-commit-config.yaml"
@@ -143,6 +143,21 @@ def test_each_break_of_the_repository_turns_its_own_red(repository: Path, server
         red[name] = {identifier for identifier, result in results(answer).items() if result != "PASS"}
     # a schema that PUBLIC may create in is a right of PUBLIC as well
     assert red == {name: {name} | ({"INV-005"} if name == "INV-006" else set()) for name in bad}
+
+
+def test_the_repository_proves_its_own_gate(repository: Path, server: str) -> None:
+    """What `init` wrote names every invariant that it wrote, and breaks each."""
+    subprocess.run(["git", "add", "."], cwd=repository, check=True)
+    subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "one"], cwd=repository, check=True)
+    done = asked("prove", "-o", "json")
+    document = json.loads(done.stdout)
+    assert done.exit_code == 0, done.output
+    assert {one["verdict"] for one in document["mutations"]} == {"killed"}
+    assert document["without_mutation"] == []
+    assert all(document["kills"].values())
+    path = repository / "invariants" / "mutations" / "app.yml"
+    path.write_text(path.read_text().replace("database: app", "database: other", 1))
+    assert asked("prove").exit_code == 1, "a mutation of a database that is none"
 
 
 def test_a_live_database_is_compared_with_what_the_migrations_make(repository: Path, server: str, postgres: TestPostgres) -> None:

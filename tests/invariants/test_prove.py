@@ -193,7 +193,7 @@ def test_a_file_is_broken_in_the_copy_only_and_mended_there(
 ) -> None:
     one = mutations[name]
     original = (root / one.path).read_bytes()
-    with scratch.checkout(root) as copy:
+    with scratch.checkout(root / "invariants") as copy:
         listing = sorted(copy.folder.rglob("*.sql"))
         with copy.broken(one):
             assert not (copy.folder / one.path).exists() or (copy.folder / one.path).read_bytes() != original
@@ -204,7 +204,7 @@ def test_a_file_is_broken_in_the_copy_only_and_mended_there(
 
 
 def test_a_folder_that_is_no_checkout_cannot_be_copied(tmp_path: Path) -> None:
-    with pytest.raises(CannotEvaluate, match="no git checkout"), scratch.checkout(tmp_path):
+    with pytest.raises(CannotEvaluate, match="no git checkout"), scratch.checkout(tmp_path / "invariants"):
         pass
 
 
@@ -213,19 +213,27 @@ def test_the_checks_of_a_copy_are_bounded(
 ) -> None:
     monkeypatch.setattr(scratch, "JUDGE_TIMEOUT_S", 0.01)
     with pytest.raises(CannotEvaluate, match=r"took over 0\.01 s"):
-        scratch.demand_green(scratch.Copy(root, root), whole, frozenset())
+        scratch.demand_green(scratch.Copy(root, root, root / "invariants"), whole, frozenset())
 
 
 def test_the_command_takes_no_database() -> None:
     """Nothing but a scratch cluster can be broken: there is no option to name another."""
     assert {option for one in command.params if isinstance(one, click.Option) for option in one.opts} == {
-        "--only", "--with-tests", "-o", "--output",
+        "--only", "--with-tests", "-o", "--output", "--manifest", "--server-url",  # where scratch databases are made
     }  # fmt: skip
 
 
 def test_an_unknown_id_is_usage(ask) -> None:
     assert ask("--only", "INV-999").exit_code == 2
     assert ask("--only", "INV-019").exit_code == 2  # on the roadmap: nothing to show
+
+
+def elsewhere(root: Path) -> Path:
+    """A folder of invariants in a repository with the three databases' migrations."""
+    for kind in ("controlplane", "sidecar", "ledger"):
+        (root / "migrations" / kind).mkdir(parents=True)
+    (root / "invariants").mkdir()
+    return root / "invariants"
 
 
 ENTRY = "{id: one-of-ours, title: 'A title', kind: sql, database: sidecar, statement: 'SELECT 1', red: [INV-005], drift: false}"
@@ -238,7 +246,7 @@ ENTRY = "{id: one-of-ours, title: 'A title', kind: sql, database: sidecar, state
         (ENTRY.replace("drift: false", "drift: false, url: x"), "mutations/0"),
         (ENTRY.replace(", drift: false", ""), "mutations/0"),
         (ENTRY.replace("kind: sql", "kind: file"), "mutations/0"),
-        (ENTRY.replace("sidecar", "postgres"), "mutations/0"),
+        (ENTRY.replace("sidecar", "postgres"), "no database postgres"),
         (ENTRY.replace("INV-005", "INV-019"), "no implemented invariant"),
         (ENTRY.replace("INV-005", "INV-004"), "no implemented invariant"),
         (ENTRY.replace("SELECT 1", "SELECT 1; COMMIT"), "leave the transaction"),
@@ -250,10 +258,11 @@ ENTRY = "{id: one-of-ours, title: 'A title', kind: sql, database: sidecar, state
     ],
 )
 def test_a_mutation_that_does_not_fit_is_refused(entry: str, word: str, manifest: Manifest, tmp_path: Path) -> None:
-    (tmp_path / "mutations").mkdir()
-    (tmp_path / "mutations" / "x.yml").write_text(f"schema: symphony.mutations/1\nmutations: [{entry}\n]\n")
+    folder = elsewhere(tmp_path)
+    (folder / "mutations").mkdir()
+    (folder / "mutations" / "x.yml").write_text(f"schema: symphony.mutations/1\nmutations: [{entry}\n]\n")
     with pytest.raises((Refused, CannotEvaluate), match=word):
-        load_mutations(Manifest(tmp_path, manifest.invariants))
+        load_mutations(Manifest(folder, manifest.invariants))
 
 
 def test_a_folder_without_mutations_shows_nothing(manifest: Manifest, tmp_path: Path) -> None:
@@ -263,9 +272,10 @@ def test_a_folder_without_mutations_shows_nothing(manifest: Manifest, tmp_path: 
 
 def test_the_yaml_names_only_what_the_schema_knows(manifest: Manifest, tmp_path: Path) -> None:
     """The folder as it is loads from elsewhere, and without one file an invariant is bare."""
-    shutil.copytree(manifest.folder / "mutations", tmp_path / "mutations")
-    (tmp_path / "mutations" / "bodies.yml").unlink()
-    assert uncovered(manifest, load_mutations(Manifest(tmp_path, manifest.invariants))) == ["INV-012", "INV-013"]
+    folder = elsewhere(tmp_path)
+    shutil.copytree(manifest.folder / "mutations", folder / "mutations")
+    (folder / "mutations" / "bodies.yml").unlink()
+    assert uncovered(manifest, load_mutations(Manifest(folder, manifest.invariants))) == ["INV-012", "INV-013"]
 
 
 def test_nothing_run_is_exit_4() -> None:
