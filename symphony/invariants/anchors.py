@@ -61,7 +61,7 @@ def over(files: Iterable[tuple[str, Path]]) -> str:
 
 def commit(root: Path) -> str:
     """The commit of a checkout, with ``+changes`` unless its files are exactly that commit's."""
-    if not (root / ".git").exists():
+    if root == places.installed() or not any((place / ".git").exists() for place in (root, *root.parents)):
         return NO_CHECKOUT
     head, changes = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain")
     if head is None:

@@ -7,6 +7,7 @@ force whose ``paths`` cover every file. Both at once is refused as well: one of 
 
 from __future__ import annotations
 
+import posixpath
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,17 +34,24 @@ class Change:
 def changes(root: Path, since: str, globs: Sequence[str], manifests: Sequence[Path]) -> Change:
     """Compare the working tree, new files included, with where it left ``since``.
 
-    ``manifests``: the manifest and what it includes. Raises ``CannotEvaluate RELEASE_INVARIANT`` where git cannot answer.
+    ``manifests``: the manifest and what it includes. Globs and the files that are found are relative to ``root``, which may be
+    a folder of the repository. Raises ``CannotEvaluate RELEASE_INVARIANT`` where git cannot answer or no file is structural.
     """
     if not globs:
         raise CannotEvaluate(
             "RELEASE_INVARIANT", "the manifest names nothing structural", next_step="add structural: [globs] to it"
         )
     base = _git(root, "merge-base", since, "HEAD").strip()
-    specs = [f":(top,glob){glob}" for glob in globs]
-    known = _git(root, "diff", "--name-only", "--no-renames", "-z", base, "--", *specs)
+    specs = [f":(glob){glob}" for glob in globs]
+    known = _git(root, "diff", "--name-only", "--no-renames", "--no-relative", "-z", base, "--", *specs)
     fresh = _git(root, "ls-files", "--others", "--exclude-standard", "--full-name", "-z", "--", *specs)
-    files = sorted({name for name in (known + fresh).split("\0") if name})
+    prefix = _git(root, "rev-parse", "--show-prefix").rstrip("\n") or "."
+    files = sorted({posixpath.relpath(name, prefix) for name in (known + fresh).split("\0") if name})
+    if not files and not _git(root, "ls-files", "-z", "--", *specs):
+        raise CannotEvaluate(
+            "RELEASE_INVARIANT", f"no file is structural: {', '.join(globs)}",
+            next_step="mend structural: of the manifest; its globs begin at the folder above invariants/",
+        )  # fmt: skip
     return Change(base, tuple(files), any(_differs(root, base, path) for path in manifests))
 
 

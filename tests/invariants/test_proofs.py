@@ -148,6 +148,17 @@ def test_the_commit_says_when_the_files_are_others(tmp_path: Path) -> None:
     assert anchors.commit(tmp_path) == f"{head}+changes"
 
 
+def test_a_folder_of_a_checkout_has_its_commit(tmp_path: Path) -> None:
+    """EVD-03: the proofs of a service of a monorepo name the commit, too."""
+    service = tmp_path / "services" / "pay"
+    service.mkdir(parents=True)
+    (service / "a.txt").write_text("a")
+    for words in (["init", "-q"], ["add", "."], ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-q", "-m", "a"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout.strip()
+    assert anchors.commit(service) == head
+
+
 def test_the_gates_hash_is_another_when_a_file_changes_or_goes(tmp_path: Path) -> None:
     """EVD-03."""
     names = {name for name, _ in anchors.gate_files(load_manifest().folder)}

@@ -16,14 +16,21 @@ GLOBS = ["migrations/**", "policies/**"]
 
 def git(root: Path, *words: str) -> str:
     done = subprocess.run(
-        ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *words], cwd=root, capture_output=True, text=True, check=True
+        ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *words],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return done.stdout.strip()
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    for name, words in ((MANIFEST, "invariants:\n- id: INV-001\n  title: first\n"), ("migrations/a/0001_x.sql", "SELECT 1;\n")):
+    for name, words in (
+        (MANIFEST, "invariants:\n- id: INV-001\n  title: first\n"),
+        ("migrations/a/0001_x.sql", "SELECT 1;\n"),
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(words)
     git(tmp_path, "init", "-q", "-b", "main")
@@ -110,3 +117,44 @@ def test_a_folder_that_is_no_checkout_cannot_be_evaluated(tmp_path: Path) -> Non
 def test_a_manifest_that_names_nothing_structural_is_no_pass(repository: Path) -> None:
     with pytest.raises(CannotEvaluate, match="nothing structural"):
         changes(repository, "HEAD", [], [])
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Path:
+    """A service of a monorepo: its manifest's folder lies two levels below ``.git``."""
+    root = tmp_path / "services" / "pay"
+    for name in (MANIFEST, "migrations/1_a.sql", "../../shared/roles.sql"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("invariants:\n- id: INV-001\n" if name == MANIFEST else "SELECT 1;\n")
+    git(tmp_path, "init", "-q", "-b", "main")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "one")
+    return root
+
+
+@pytest.mark.parametrize("committed", [False, True])
+@pytest.mark.parametrize("relative", ["true", "false"])
+def test_globs_of_a_service_in_a_monorepo_begin_at_its_own_folder(
+    service: Path, relative: str, committed: bool
+) -> None:
+    """MIG-12: a change below ``services/pay`` is structural for the manifest of ``services/pay``."""
+    base = git(service, "rev-parse", "HEAD")
+    git(service, "config", "diff.relative", relative)
+    (service / "migrations/2_b.sql").write_text("x")
+    (service / "../../shared/roles.sql").write_text("changed")
+    (service / "../../migrations").mkdir()
+    (service / "../../migrations/other.sql").write_text("not of this service")
+    if committed:
+        git(service, "add", "../..")
+        git(service, "commit", "-q", "-m", "two")
+    found = changes(service, base, ["migrations/**", "../../shared/**"], [service / MANIFEST])
+    assert found.files == ("../../shared/roles.sql", "migrations/2_b.sql")
+    with pytest.raises(Refused, match="no invariant did"):
+        judge(found, [])
+    assert "the exception OPS-1" in judge(found, [("OPS-1", ["migrations/*", "../../shared/*"])])
+
+
+def test_globs_that_name_no_file_at_all_are_no_pass(repository: Path) -> None:
+    """MIG-12: a typo in ``structural`` does not switch the gate off."""
+    with pytest.raises(CannotEvaluate, match="no file is structural: migratons"):
+        changes(repository, "HEAD", ["migratons/**"], [repository / MANIFEST])
