@@ -19,6 +19,7 @@ from symphony import places
 
 MANIFEST = "INVARIANTS_MANIFEST.yml"
 MANIFEST_BYTES_MAX = 1024 * 1024
+NEXT = "mend it; every field: docs/reference/invariants-manifest.md"
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
@@ -50,7 +51,7 @@ def read_all(folder: Path) -> list[tuple[str, dict[str, Any]]]:
         document = _read(_included(folder, name), name, schema)
         more = sorted({"include", "databases", "structural"} & set(document))
         if more:
-            raise Refused("RELEASE_INVARIANT", f"{name}: an included file has no {more[0]}: that is the main one's")
+            raise Refused("RELEASE_INVARIANT", f"{name}: an included file has no {more[0]}: that is the main one's", next_step=NEXT)
         found.append((name, document))
     return found
 
@@ -60,7 +61,7 @@ def _included(folder: Path, name: str) -> Path:
     pure = PurePosixPath(name)
     path = folder / pure
     if pure.is_absolute() or ".." in pure.parts or not path.resolve().is_relative_to(folder.resolve()):
-        raise Refused("RELEASE_INVARIANT", f"include: {name} is not in the manifest's folder or below")
+        raise Refused("RELEASE_INVARIANT", f"include: {name} is not in the manifest's folder or below", next_step=NEXT)
     if not path.is_file():
         raise Refused(
             "RELEASE_INVARIANT", f"include: {name} is not there", next_step="add it, or leave it out of include"
@@ -79,5 +80,6 @@ def _read(path: Path, name: str, schema: Draft202012Validator) -> dict[str, Any]
     faults = sorted(schema.iter_errors(document), key=lambda fault: list(map(str, fault.absolute_path)))
     if faults:
         where = "/".join(map(str, faults[0].absolute_path)) or "(document)"
-        raise Refused("RELEASE_INVARIANT", f"{name}: {where}: {faults[0].message[:160]}")
+        said = "is empty" if document is None else f"{where}: {faults[0].message[:160]}"
+        raise Refused("RELEASE_INVARIANT", f"{name}: {said}", next_step=NEXT)
     return dict(document)

@@ -1,4 +1,7 @@
-"""Which manifest is meant: the one named, else the nearest above the working folder, else Symphony's own."""
+"""Which manifest is meant: the one named, else the nearest above the working folder, else Symphony's own.
+
+Inside a git repository that has none there is no gate, and Symphony's own would be green for nothing of it: that is exit 3.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,12 @@ FOLDER = "invariants"
 
 manifest_option = click.option(
     "--manifest", "folder", type=click.Path(path_type=Path, exists=True, file_okay=False), envvar="SYMPHONY_INVARIANTS",
-    help="Folder with the manifest; by default the nearest invariants/ above this folder, else Symphony's own.",
+    help="Folder with the manifest; by default the nearest invariants/ above this folder; outside of a git repository Symphony's own.",
 )  # fmt: skip
 
 
 def folder_of(named: Path | None) -> Path:
-    """The manifest's folder. Raises ``CannotEvaluate RELEASE_INVARIANT`` for one that holds none."""
+    """The manifest's folder. Raises ``CannotEvaluate RELEASE_INVARIANT`` for one, or for a git repository, that has none."""
     if named is not None:
         if not (named / MANIFEST).is_file():
             raise CannotEvaluate(
@@ -34,6 +37,11 @@ def folder_of(named: Path | None) -> Path:
     for place in (here, *here.parents):
         if (place / FOLDER / MANIFEST).is_file():
             return place / FOLDER
+        if (place / ".git").exists():
+            raise CannotEvaluate(
+                "RELEASE_INVARIANT", f"no {FOLDER}/{MANIFEST} in {here} or above it, up to {place}",
+                next_step="symphony invariants init --help; or name the folder: --manifest FOLDER (SYMPHONY_INVARIANTS)",
+            )  # fmt: skip
     return places.folder(FOLDER)
 
 

@@ -30,7 +30,8 @@ def load_manifest(folder: Path | None = None) -> Manifest:
     names = [name for one in found for name in (one.id, *one.aliases)]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise Refused("RELEASE_INVARIANT", f"{', '.join(name for name, _ in read)}: {sorted(twice)} stand twice")
+        names_of_files = ", ".join(name for name, _ in read)
+        raise Refused("RELEASE_INVARIANT", f"{names_of_files}: {sorted(twice)} stand twice", next_step=documents.NEXT)
     manifest = Manifest(place, found, files=tuple(place / name for name, _ in read))
     existence.demand(place, found)
     main = read[0][1]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 
 from symphony.invariants.checks import Target
 from symphony.invariants.databases import fresh
 from symphony.invariants.model import Manifest
 
 URLS_VARIABLE = "SYMPHONY_DATABASE_URLS"
+_DRIVER = re.compile(r"^postgres(?:ql)?\+[a-z0-9_]+://")
+"""SQLAlchemy's form (``postgresql+psycopg://``), which libpq does not know; alembic users have it at hand."""
 
 url_option = click.option(
     "--database-url", "given", multiple=True, metavar="NAME=URL", envvar=URLS_VARIABLE,
@@ -57,11 +62,20 @@ def named(given: Sequence[str], names: frozenset[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for one in given:
         name, equals, url = one.partition("=")
-        if len(names) == 1 and one.startswith(("postgresql://", "postgres://")):
+        if len(names) == 1 and re.match(r"postgres(?:ql)?(?:\+[a-z0-9_]+)?://", one):
             name, equals, url = next(iter(names)), "=", one
         if name not in names or not equals or not url:
             raise click.BadParameter(f"NAME=URL, with a NAME of {', '.join(sorted(names))}", param_hint="--database-url")
         if name in found:
             raise click.BadParameter(f"{name} is given twice", param_hint="--database-url")
-        found[name] = url
+        found[name] = _url(name, url)
     return found
+
+
+def _url(name: str, url: str) -> str:
+    plain = _DRIVER.sub("postgresql://", url)
+    try:
+        conninfo_to_dict(plain)
+    except ProgrammingError:  # its words hold the URL, and so a password
+        raise click.BadParameter(f"{name}: no URL of PostgreSQL (postgresql://…)", param_hint="--database-url") from None
+    return plain

@@ -19,6 +19,7 @@ from psycopg import sql
 from symphony.cli import main
 from symphony.invariants import load_manifest
 from symphony.invariants.databases import _environment
+from symphony.invariants.sources import named
 from tests.support.database import TestPostgres
 
 CLOSED = "REVOKE ALL ON SCHEMA public FROM PUBLIC;\nDO $$ BEGIN EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database()); END $$;\n"
@@ -287,3 +288,32 @@ def test_of_symphonys_own_a_part_of_the_databases_may_be_looked_at_and_the_rest_
 def test_a_password_never_stands_on_a_command_line() -> None:
     found = _environment("postgresql://u:secret@127.0.0.1:1/d?sslmode=require")
     assert (found["PGPASSWORD"], found["PGSSLMODE"], found["PGDATABASE"]) == ("secret", "require", "d")
+
+
+def test_a_git_repository_without_a_manifest_is_never_judged_by_symphonys_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MIG-14: a gate that was moved away, or a run in a wrong folder of a monorepo, is not green."""
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    for words in (["check"], ["list"], ["changed", "--since", "HEAD"]):
+        answer = asked(*words)
+        assert answer.exit_code == 3 and "symphony invariants init" in answer.output, answer.output
+
+
+def test_a_fault_of_the_manifest_says_what_to_do(repository: Path) -> None:
+    path = repository / "invariants" / "INVARIANTS_MANIFEST.yml"
+    for content, said in (("", "is empty"), (path.read_text().replace("pillar: immut", "pilar: immut", 1), "pilar")):
+        path.write_text(content)
+        answer = asked("check")
+        assert answer.exit_code == 1 and said in answer.output and "docs/reference/invariants-manifest.md" in answer.output
+
+
+@pytest.mark.parametrize("given", ["app=postgresql+psycopg://u@h/d", "postgresql+psycopg2://u@h/d", "app=postgres+asyncpg://u@h/d"])
+def test_a_url_as_sqlalchemy_writes_it_is_taken(given: str) -> None:
+    assert named([given], frozenset({"app"})) == {"app": "postgresql://u@h/d"}
+
+
+def test_what_is_no_url_is_usage_and_its_words_are_not_repeated(repository: Path) -> None:
+    """A password in a mistyped URL is not printed."""
+    answer = asked("drift", "--database-url", "app=postgrseql://u:geheim@h/d")
+    assert answer.exit_code == 2 and "postgresql://" in answer.output and "geheim" not in answer.output
