@@ -21,7 +21,7 @@ FOLDER = "invariants"
 
 manifest_option = click.option(
     "--manifest", "folder", type=click.Path(path_type=Path, exists=True, file_okay=False), envvar="SYMPHONY_INVARIANTS",
-    help="Folder with the manifest; by default the nearest invariants/ above this folder; outside of a git repository Symphony's own.",
+    help="Folder with the manifest; by default the nearest invariants/ above this folder; outside of a git repository, Symphony's.",
 )  # fmt: skip
 
 

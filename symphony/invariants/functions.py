@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -42,7 +43,7 @@ def migrations_as_applied(target: Target) -> Seen:
 def no_transaction_words(target: Target) -> Seen:
     """INV-002: no migration begins or ends a transaction of its own (our runner's server refuses them too, ADR 0002)."""
     files = target.migration_files()
-    bad = [(path, transaction_word(path.read_text("utf-8"))) for path in files]
+    bad = [(path, transaction_word(_sql_of(path, target))) for path in files]
     return Seen(len(files), tuple(f"{path.relative_to(target.root)}: {word.upper()}" for path, word in bad if word))
 
 
@@ -52,9 +53,23 @@ def blocking_ddl(target: Target) -> Seen:
     Older files are seen and not judged: they are applied everywhere, and an applied file is never edited (INV-001).
     """
     every = target.migration_files()
+    for path in every:
+        _sql_of(path, target)
     judged = [path for one in target.databases.values() for path in linted(one, target.root)]
     found = lint.blocking_ddl(judged if target.databases else every, target.root)
     return Seen(len(every), found.violations)
+
+
+def _sql_of(path: Path, target: Target) -> str:
+    """The text of a migration in SQL. Raises ``CouldNotRun`` for one that only its own tool can read, or in another encoding."""
+    name = path.relative_to(target.root)
+    tool = next((one.apply for one in target.databases.values() if path.is_relative_to(target.root / one.migrations)), None)
+    if tool is not None and path.suffix != ".sql":
+        raise CouldNotRun(f"{name} is no SQL: only {tool.split()[0]} can read it; take the invariant out, or set it to roadmap")
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CouldNotRun(f"{name} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
 
 
 def transaction_word(text: str) -> str | None:

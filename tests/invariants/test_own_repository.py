@@ -181,7 +181,7 @@ def test_an_empty_or_unreachable_live_database_is_never_a_pass(repository: Path,
     for url in (postgres.cluster.admin_url("own_empty"), "postgresql://127.0.0.1:1/none"):
         answer = asked("check", "--database-url", f"app={url}", "--only", "INV-005")
         assert answer.exit_code == 3, answer.output
-    for words in (["app"], ["other=postgresql://x"], ["app=a", "app=b"]):
+    for words in (["app"], ["other=postgresql://x"], ["app=postgresql://a", "app=postgresql://b"]):
         answer = asked("check", *(part for word in words for part in ("--database-url", word)))
         assert (answer.exit_code, "NAME=URL" in answer.output or "twice" in answer.output) == (2, True)
 
@@ -305,7 +305,9 @@ def test_a_fault_of_the_manifest_says_what_to_do(repository: Path) -> None:
     for content, said in (("", "is empty"), (path.read_text().replace("pillar: immut", "pilar: immut", 1), "pilar")):
         path.write_text(content)
         answer = asked("check")
-        assert answer.exit_code == 1 and said in answer.output and "docs/reference/invariants-manifest.md" in answer.output
+        assert answer.exit_code == 1
+        assert said in answer.output
+        assert "docs/reference/invariants-manifest.md" in answer.output
 
 
 @pytest.mark.parametrize("given", ["app=postgresql+psycopg://u@h/d", "postgresql+psycopg2://u@h/d", "app=postgres+asyncpg://u@h/d"])
@@ -316,4 +318,27 @@ def test_a_url_as_sqlalchemy_writes_it_is_taken(given: str) -> None:
 def test_what_is_no_url_is_usage_and_its_words_are_not_repeated(repository: Path) -> None:
     """A password in a mistyped URL is not printed."""
     answer = asked("drift", "--database-url", "app=postgrseql://u:geheim@h/d")
-    assert answer.exit_code == 2 and "postgresql://" in answer.output and "geheim" not in answer.output
+    assert answer.exit_code == 2
+    assert "postgresql://" in answer.output
+    assert "geheim" not in answer.output
+
+
+def test_migrations_that_are_no_sql_or_not_utf_8_could_not_be_judged(repository: Path, server: str) -> None:
+    """INV-002, INV-DDL-01: Python of alembic is not read as if it were SQL, and no file is passed over."""
+    latin = repository / "db" / "3_latin.sql"
+    latin.write_bytes(b"-- gr\xfc\xdfe\nSELECT 1;\n")
+    answer = asked("check", "--only", "INV-002", "--only", "INV-DDL-01")
+    assert answer.exit_code == 3 and answer.output.count("db/3_latin.sql is not UTF-8 (byte 5)") == 2, answer.output
+    latin.unlink()
+    (repository / "db" / "0001_a.py").write_text("revision = '0001'\n")
+    path = repository / "invariants" / "INVARIANTS_MANIFEST.yml"
+    path.write_text(path.read_text().replace('files: "*.sql"', 'files: "*.py"\n    apply: "true"'))
+    answer = asked("check", "--only", "INV-002", "--only", "INV-DDL-01")
+    assert answer.exit_code == 3 and answer.output.count("db/0001_a.py is no SQL: only true can read it") == 2, answer.output
+
+
+def test_a_byte_order_mark_hides_no_transaction(repository: Path, server: str) -> None:
+    """INV-002: an editor of Windows begins a file with one, and psql leaves it out."""
+    (repository / "db" / "3_bom.sql").write_bytes(b"\xef\xbb\xbfBEGIN;\r\nSELECT 1;\r\nCOMMIT;\r\n")
+    answer = asked("check", "--only", "INV-002")
+    assert answer.exit_code == 1 and "db/3_bom.sql: BEGIN" in answer.output, answer.output
