@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from string import Template
 
 from contracts.errors import Refused, SymphonyError
@@ -28,6 +28,8 @@ CI: Mapping[str, tuple[str, str]] = {
 }
 """What can be written for a CI: the template, and where it goes."""
 _WORD = re.compile(r"^[a-z][a-z0-9_-]{0,39}$")
+_INCLUDE = "GitLab reads it once .gitlab-ci.yml has it: include: [{{local: /{}}}]"
+_RELATIVE = re.compile(r"^(?!/)[A-Za-z0-9_./-]{1,200}$")
 _GLOB = re.compile(r"^[A-Za-z0-9_.*?/\[\]-]{1,200}$")
 
 
@@ -50,21 +52,38 @@ def init(root: Path, *, database: str, migrations: str, files: str, owner: str, 
     _fit("database", database, _WORD)
     _fit("owner", owner, _WORD)
     _fit("files", files, _GLOB)
-    _fit("migrations", migrations, _GLOB)
+    _fit("migrations", migrations, _RELATIVE)
+    migrations = PurePosixPath(migrations).as_posix()
     if not any((root / migrations).glob(files)):
         raise Refused(
             "CONFIGURATION", f"no file matches {files} in {root / migrations}",
             next_step="say where the migrations are: --migrations FOLDER --files GLOB",
         )  # fmt: skip
     words = {
-        "database": database, "migrations": migrations.rstrip("/"), "files": files, "owner": owner,
+        "database": database, "migrations": migrations, "files": files, "owner": owner,
         "added": _added(root / migrations, files),
     }  # fmt: skip
     wanted = [
         ("manifest.yml", f"{FOLDER}/{MANIFEST}"), ("checks.sql", f"{FOLDER}/checks/{database}.sql"),
-        ("mutations.yml", f"{FOLDER}/mutations/{database}.yml"), *(CI[one] for one in ci),
+        ("mutations.yml", f"{FOLDER}/mutations/{database}.yml"),
     ]  # fmt: skip
-    return [_write(root / place, _filled(template, words), place) for template, place in wanted]
+    planned = [(root, place, _filled(template, words)) for template, place in wanted]
+    planned += [_for_ci(root, one, words) for one in ci]
+    said = [_write(base / place, content, place) for base, place, content in planned]
+    return said + [_INCLUDE.format(place) for _, place, _ in planned if place.endswith(".gitlab-ci.yml")]
+
+
+def _for_ci(root: Path, one: str, words: Mapping[str, str]) -> tuple[Path, str, str]:
+    """Where a CI looks, the file's name there, its content: a service in a folder of a bigger repository names its manifest."""
+    template, place = CI[one]
+    top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), root)
+    inside = root.relative_to(top).as_posix()
+    if inside == ".":
+        return top, place, _filled(template, {**words, "at": "", "manifest": "", "job": "invariants"})
+    _fit("the folder", inside, _GLOB)
+    job = f"invariants-{inside.replace('/', '-')}"
+    more = {"at": f"{inside}/", "manifest": f" --manifest {inside}/{FOLDER}", "job": job}
+    return top, place.replace("/invariants.", f"/{job}."), _filled(template, {**words, **more})
 
 
 def new(folder: Path, one: New) -> list[str]:

@@ -297,7 +297,8 @@ def test_a_git_repository_without_a_manifest_is_never_judged_by_symphonys_own(tm
     monkeypatch.chdir(tmp_path / "sub")
     for words in (["check"], ["list"], ["changed", "--since", "HEAD"]):
         answer = asked(*words)
-        assert answer.exit_code == 3 and "symphony invariants init" in answer.output, answer.output
+        assert answer.exit_code == 3, answer.output
+        assert "symphony invariants init" in answer.output, answer.output
 
 
 def test_a_fault_of_the_manifest_says_what_to_do(repository: Path) -> None:
@@ -328,17 +329,46 @@ def test_migrations_that_are_no_sql_or_not_utf_8_could_not_be_judged(repository:
     latin = repository / "db" / "3_latin.sql"
     latin.write_bytes(b"-- gr\xfc\xdfe\nSELECT 1;\n")
     answer = asked("check", "--only", "INV-002", "--only", "INV-DDL-01")
-    assert answer.exit_code == 3 and answer.output.count("db/3_latin.sql is not UTF-8 (byte 5)") == 2, answer.output
+    assert answer.exit_code == 3, answer.output
+    assert answer.output.count("db/3_latin.sql is not UTF-8 (byte 5)") == 2, answer.output
     latin.unlink()
     (repository / "db" / "0001_a.py").write_text("revision = '0001'\n")
     path = repository / "invariants" / "INVARIANTS_MANIFEST.yml"
     path.write_text(path.read_text().replace('files: "*.sql"', 'files: "*.py"\n    apply: "true"'))
     answer = asked("check", "--only", "INV-002", "--only", "INV-DDL-01")
-    assert answer.exit_code == 3 and answer.output.count("db/0001_a.py is no SQL: only true can read it") == 2, answer.output
+    assert answer.exit_code == 3, answer.output
+    assert answer.output.count("db/0001_a.py is no SQL: only true can read it") == 2, answer.output
 
 
 def test_a_byte_order_mark_hides_no_transaction(repository: Path, server: str) -> None:
     """INV-002: an editor of Windows begins a file with one, and psql leaves it out."""
     (repository / "db" / "3_bom.sql").write_bytes(b"\xef\xbb\xbfBEGIN;\r\nSELECT 1;\r\nCOMMIT;\r\n")
     answer = asked("check", "--only", "INV-002")
-    assert answer.exit_code == 1 and "db/3_bom.sql: BEGIN" in answer.output, answer.output
+    assert answer.exit_code == 1, answer.output
+    assert "db/3_bom.sql: BEGIN" in answer.output, answer.output
+
+
+def test_init_in_a_folder_of_a_bigger_repository_writes_for_ci_where_ci_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = tmp_path / "services" / "pay"
+    (service / "db").mkdir(parents=True)
+    (service / "db" / "1.sql").write_text(PAYMENT)
+    (tmp_path / ".git").mkdir()
+    monkeypatch.chdir(service)
+    answer = asked("init", "--migrations", "./db/", "--ci", "github", "--ci", "gitlab", "--ci", "pre-commit")
+    assert answer.exit_code == 0, answer.output
+    assert "include:" in answer.output
+    assert "migrations: db\n" in (service / "invariants" / "INVARIANTS_MANIFEST.yml").read_text()
+    for place in (".github/workflows/invariants-services-pay.yml", ".gitlab/invariants-services-pay.gitlab-ci.yml", ".pre-commit-config.yaml"):
+        text = (tmp_path / place).read_text()
+        assert not (service / place).exists()
+        assert yaml.safe_load(text)
+        assert "invariants check --manifest services/pay/invariants" in text
+    hook = yaml.safe_load((tmp_path / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"][0]
+    assert re.search(hook["files"], "services/pay/db/2.sql")
+
+
+def test_init_takes_no_folder_outside_of_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "1.sql").write_text(PAYMENT)
+    monkeypatch.chdir(tmp_path)
+    assert asked("init", "--migrations", str(tmp_path)).exit_code == 1
+    assert not (tmp_path / "invariants").exists()
