@@ -80,7 +80,9 @@ def command(
 ) -> None:  # fmt: skip
     """Compare live schemas with what the migrations make: grants, owners, triggers, indexes, all of it.
 
-    Exit 0 same, 1 drift, 3 another version or could not be evaluated (or nobody was notified).
+    Exit 0 same, 1 drift, 3 another version or could not be evaluated (or nobody was notified). Example:
+
+      symphony invariants drift --database-url app=postgresql://reader@db.internal/app --every 15m
     """
     manifest = manifest_of(folder, stack)
     live = live_of(manifest, stack, given)

@@ -78,7 +78,9 @@ def check_command(
     """Run every implemented invariant's checks: on fresh databases, a stack's, or live ones.
 
     Exit 0 all hold, 1 one is violated, 3 one could not be evaluated, 4 nothing was tested; 2 for an ID that is none. An
-    exception in force makes a violation EXCEPTED: exit 0, or 7 with --fail-on-warn.
+    exception in force makes a violation EXCEPTED: exit 0, or 7 with --fail-on-warn. Example:
+
+      symphony invariants check --with-tests --evidence evidence
     """
     from symphony.invariants import proofs
 

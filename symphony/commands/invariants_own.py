@@ -49,7 +49,12 @@ def new(
     folder: Path | None, identifier: str, title: str, pillar: str, enforced_by: str, severity: str, owner: str, sla_days: int,
     database: str,
 ) -> None:  # fmt: skip
-    """Add an invariant and an empty SQL check for it; the check is an error until you write it."""
+    """Add an invariant and an empty SQL check for it; the check is an error until you write it.
+
+    Exit 0 added, 1 refused: nothing is changed then. Example:
+
+      symphony invariants new INV-PAY-001 --title "An amount is positive" --pillar immutability --enforced-by migrations
+    """
     from symphony.invariants.scaffold import New
     from symphony.invariants.scaffold import new as write
 
@@ -64,7 +69,9 @@ def changed(folder: Path | None, since: str) -> None:
     """Fail when migrations, roles or policies changed and the manifest did not (MIG-12).
 
     A structural change needs exactly one of: a change of the manifest's invariants, or an exception in force that names its
-    paths. Exit 0 it may pass, 1 it may not, 3 could not be evaluated.
+    paths. Exit 0 it may pass, 1 it may not, 3 could not be evaluated. Example:
+
+      symphony invariants changed --since origin/main
     """
     from symphony.invariants.find import judge_change
 
