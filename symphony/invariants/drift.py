@@ -78,6 +78,6 @@ def differences(here: tuple[int, str], there: tuple[int, str]) -> list[str]:
     """What one version and schema text has more or less than another; a line's number of times counts too. Pure."""
     if here[0] != there[0]:
         return [f"mismatched version: {here[0]} is live, the migrations make {there[0]}"]
-    lines, wanted = Counter(here[1].splitlines()), Counter(there[1].splitlines())
+    lines, wanted = Counter(here[1].split("\n")), Counter(there[1].split("\n"))
     more = [f"not of the migrations: {line}" for line in sorted((lines - wanted).elements())]
     return [*more, *(f"gone: {line}" for line in sorted((wanted - lines).elements()))]

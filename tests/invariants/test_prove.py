@@ -87,7 +87,7 @@ def test_an_id_that_was_not_named_and_turns_red_is_overkill(ask, given, mutation
     assert "turned red, not named: INV-029" in done.output
 
 
-@pytest.mark.parametrize(("name", "drift", "word"), [(TRIGGER, False, OVERKILL), ("login-makes-roles", True, SURVIVED)])
+@pytest.mark.parametrize(("name", "drift", "word"), [(TRIGGER, False, OVERKILL), ("login-inherits", True, SURVIVED)])
 def test_drift_is_judged_both_ways(
     name: str, drift: bool, word: str, ask, given, mutations: dict[str, Mutation]
 ) -> None:
