@@ -105,7 +105,7 @@ def ask(connection: psycopg.Connection, identifier: str, file: str, folder: Path
         raise CouldNotRun("it holds no migration of ours" if sentinel == "sentinel" else "it holds no table")
     common, check = _block(folder, "common", "common"), _block(folder, file, identifier)
     row = connection.execute(statement("invariant_check", common=sql.SQL(common), check=sql.SQL(check))).fetchone()
-    if row is None or len(row) != 2 or not isinstance(row[0], int) or not isinstance(row[1], list):
+    if row is None or len(row) != 2 or type(row[0]) is not int or not isinstance(row[1], list):
         raise CouldNotRun("the check's answer is not (seen, violations)")
     if row[0] < 1:
         raise CouldNotRun("nothing was seen in it")

@@ -33,7 +33,9 @@ class Loader(yaml.SafeLoader):
 
 
 def _mapping(loader: Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
-    keys = [str(loader.construct_object(key, deep=True)) for key, _ in node.value]
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    if not all(isinstance(key, str) for key in keys):
+        raise yaml.constructor.ConstructorError(None, None, f"a key that is no text in {keys}"[:200], node.start_mark)
     if len(set(keys)) != len(keys):
         raise yaml.constructor.ConstructorError(None, None, f"a key stands twice in {keys}", node.start_mark)
     return yaml.SafeLoader.construct_mapping(loader, node, deep=True)

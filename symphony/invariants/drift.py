@@ -15,6 +15,7 @@ import psycopg
 from contracts.canonical import sha256_hex
 from contracts.errors import CannotEvaluate
 from symphony.invariants.checks import CONNECT_TIMEOUT_S, OPTIONS
+from symphony.invariants.plain import plain
 from symphony.sql import text
 
 SAME, DRIFT, MISMATCH, ERROR = "same", "drift", "mismatched version", "could not be evaluated"
@@ -79,5 +80,5 @@ def differences(here: tuple[int, str], there: tuple[int, str]) -> list[str]:
     if here[0] != there[0]:
         return [f"mismatched version: {here[0]} is live, the migrations make {there[0]}"]
     lines, wanted = Counter(here[1].split("\n")), Counter(there[1].split("\n"))
-    more = [f"not of the migrations: {line}" for line in sorted((lines - wanted).elements())]
-    return [*more, *(f"gone: {line}" for line in sorted((wanted - lines).elements()))]
+    more = [plain(f"not of the migrations: {line}") for line in sorted((lines - wanted).elements())]
+    return [*more, *(plain(f"gone: {line}") for line in sorted((wanted - lines).elements()))]

@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from contracts.errors import Refused
+from symphony.invariants.plain import plain
 
 EXCEPTION_DAYS_MAX = 90
 """From ``granted`` to ``expires``: an exception is timeboxed."""
@@ -66,7 +67,7 @@ class Judged:
     def line(self) -> str:
         """One line of text."""
         one = self.exemption
-        return (
+        return plain(
             f"exception {one.invariant} ({self.state}): {one.reason}; owner {one.owner}, ticket {one.ticket}, "
             f"instead {one.compensating_control}, until {one.expires.isoformat()}"
             + (f", paths {', '.join(one.paths)}" if one.paths else "")

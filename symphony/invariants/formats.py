@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from html import escape
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -71,10 +72,12 @@ def as_junit(report: Report) -> str:
         "testsuite", name="invariants", tests=str(cases), failures=_count(report, FAIL), errors=_count(report, ERROR),
         skipped=str(len(report.skipped) + len(report.excepted)),
     )  # fmt: skip
-    if report.exceptions:
+    if report.exceptions or report.absent:
         properties = ET.SubElement(suite, "properties")
         for one in report.exceptions:
             ET.SubElement(properties, "property", name=f"exception:{one.exemption.invariant}", value=one.line())
+        for name in report.absent:
+            ET.SubElement(properties, "property", name="not_looked_at", value=name)
     for result in report.results:
         case = ET.SubElement(suite, "testcase", name=result.invariant.id, classname="invariants")
         if result.result != PASS:
@@ -99,7 +102,10 @@ def as_sarif(report: Report) -> str:
     run = {
         "tool": {"driver": {"name": "symphony invariants", "rules": rules}},
         "invocations": [{"executionSuccessful": report.exit_code in {0, 1}}],
-        "results": found, "properties": {"exceptions": [one.document() for one in report.exceptions]},
+        "results": found, "properties": {
+            "exceptions": [one.document() for one in report.exceptions], "not_looked_at": list(report.absent),
+            "skipped": [{"id": one.id, "needs": needs(one)} for one in report.skipped],
+        },
     }  # fmt: skip
     return json.dumps(
         {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}, indent=2
@@ -109,7 +115,7 @@ def as_sarif(report: Report) -> str:
 def as_markdown(report: Report) -> str:
     """A table, for a pull request, and one of the exceptions."""
     rows = [
-        f"| {r.invariant.id} | {r.result} | {r.invariant.severity} | {r.invariant.title} | {_cell(r)} |"
+        f"| {r.invariant.id} | {r.result} | {r.invariant.severity} | {_escaped(r.invariant.title)} | {_cell(r)} |"
         for r in report.results
     ]
     table = ["| id | result | severity | invariant | findings |", "|---|---|---|---|---|", *rows, ""]
@@ -169,4 +175,5 @@ def _cell(result: Result) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    """No cell's text can be a tag, a comment that hides the rest of the table, or another cell."""
+    return escape(text, quote=False).replace("\\", "\\\\").replace("|", "\\|").replace("`", "\\`").replace("\n", " ")

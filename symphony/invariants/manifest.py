@@ -27,6 +27,9 @@ def load_manifest(folder: Path | None = None) -> Manifest:
     place = folder or places.folder("invariants")
     read = documents.read_all(place)
     found = tuple(_invariant(entry) for _, document in read for entry in document["invariants"])
+    odd = sorted({repr(text) for one in found for text in _lines(one) if not text.isprintable()})
+    if odd:
+        raise Refused("RELEASE_INVARIANT", f"{', '.join(odd)[:160]}: signs that do not print", next_step="write it on one line")
     names = [name for one in found for name in (one.id, *one.aliases)]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
@@ -50,6 +53,11 @@ def release_form(manifest: Manifest) -> dict[str, Any]:
             for one in manifest.invariants
         ],
     }
+
+
+def _lines(one: Invariant) -> tuple[str, ...]:
+    """What is one line each; a pattern's end would let a line end through."""
+    return (one.id, one.title, *one.aliases, *one.owners, *one.enforced_by, *one.verified_by, *one.evidence)
 
 
 def _invariant(entry: dict[str, Any]) -> Invariant:

@@ -18,6 +18,7 @@ from symphony.invariants.checks import CouldNotRun, Seen, Target, run_sql
 from symphony.invariants.exceptions import Exemption, Judged
 from symphony.invariants.functions import run_function
 from symphony.invariants.manifest import Invariant, Manifest
+from symphony.invariants.plain import plain
 from symphony.invariants.rego import run_rego
 from symphony.invariants.repository import run_command, run_pytest
 
@@ -154,11 +155,11 @@ def _run(invariant: Invariant, target: Target, *, with_tests: bool) -> Result:
         try:
             found = _one(invariant.id, text, target)
         except CouldNotRun as error:
-            return Result(invariant, ERROR, seen, (str(error),), due)
+            return Result(invariant, ERROR, seen, (plain(str(error)),), due)
         except Exception as error:  # noqa: BLE001 - a check that breaks is no pass, and must not hide the others
-            return Result(invariant, ERROR, seen, (f"{text} broke: {type(error).__name__}: {error}",), due)
+            return Result(invariant, ERROR, seen, (plain(f"{text} broke: {type(error).__name__}: {error}"),), due)
         seen += found.count
-        violations += found.violations
+        violations += map(plain, found.violations)
     return Result(invariant, FAIL if violations else PASS, seen, tuple(violations), due)
 
 
