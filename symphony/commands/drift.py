@@ -22,6 +22,7 @@ from contracts.errors import CannotEvaluate, SymphonyError
 from contracts.times import SystemClock, rfc3339
 from symphony.commands.common import output_option, say, show_json
 from symphony.invariants.anchors import commit
+from symphony.invariants.checks import Target
 from symphony.invariants.drift import DRIFT, SAME, Verdict, judge
 from symphony.invariants.drift import ERROR as UNKNOWN
 from symphony.invariants.find import manifest_of, manifest_option
@@ -167,7 +168,9 @@ def _proof(verdicts: list[Verdict], watched: Watched, folder: Path) -> Path:
     detail = tuple(f"{one.kind}: {what}" for one in verdicts for what in one.differences)
     seen = sum(one.lines for one in verdicts)
     result = Result(watched.manifest.get(INVARIANT), kind, seen, detail, ("python:no_drift",))
-    return proofs.write(Report((result,)), folder, answered, watched.manifest, environment="live")[0]
+    kinds = Target({}, watched.manifest.folder, databases=watched.manifest.databases).kinds
+    report = Report((result,), absent=tuple(sorted(kinds - set(answered))))
+    return proofs.write(report, folder, answered, watched.manifest, environment="live")[0]
 
 
 def _judged(watched: Watched) -> list[Verdict]:

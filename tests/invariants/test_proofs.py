@@ -63,10 +63,10 @@ def test_a_proof_without_a_field_is_refused(name: str, proof: dict[str, Any]) ->
     "change",
     [
         {"result": "OK"}, {"extra": 1}, {"migration_version": {}}, {"migration_version": {"sidecar": -1}}, {"commit_hash": ""},
-        {"db_schema_sha256": {"sidecar": "0"}}, {"proof": {"ran": [], "not_run": [], "seen": 1, "findings": []}},
-        {"proof": {"ran": ["x"], "not_run": [], "seen": 0, "findings": []}},
-        {"proof": {"ran": ["x"], "not_run": [], "seen": 1, "findings": ["wrong"]}}, {"result": "FAIL"},
-        {"result": "EXCEPTED", "proof": {"ran": ["x"], "not_run": [], "seen": 1, "findings": ["wrong"]}},
+        {"db_schema_sha256": {"sidecar": "0"}}, {"proof": {"ran": [], "not_run": [], "seen": 1, "findings": [], "not_looked_at": []}},
+        {"proof": {"ran": ["x"], "not_run": [], "seen": 0, "findings": [], "not_looked_at": []}},
+        {"proof": {"ran": ["x"], "not_run": [], "seen": 1, "findings": ["wrong"], "not_looked_at": []}}, {"result": "FAIL"},
+        {"result": "EXCEPTED", "proof": {"ran": ["x"], "not_run": [], "seen": 1, "findings": ["wrong"], "not_looked_at": []}},
         {"tool_versions": {"python": "3", "psycopg": "3", "symphony": "0"}}, {"exceptions": [{"owner": "x"}]},
     ],
 )  # fmt: skip
@@ -90,7 +90,8 @@ def test_an_index_that_breaks_its_schema_is_refused(change: dict[str, Any]) -> N
     """EVD-04."""
     one = {"invariant_id": "INV-014", "path": "INV-014.json", "sha256": "0" * 64, "result": "PASS"}
     index = {
-        "schema": "symphony.evidence_index/1", "timestamp_utc": "Z", "commit_hash": "x", "exceptions": [], "proofs": [one],
+        "schema": "symphony.evidence_index/1", "timestamp_utc": "Z", "commit_hash": "x", "exceptions": [], "not_run": [], "not_looked_at": [],
+        "proofs": [one],
     }  # fmt: skip
     proofs.validate_index(index)
     with pytest.raises(Refused, match="evidence index"):
@@ -115,6 +116,35 @@ def test_nothing_is_written_when_the_index_would_be_refused(
         with pytest.raises(OSError, match="full"):
             proofs.write(report, folder, whole, load_manifest(), environment="sandbox")
     assert [(folder / name).read_bytes() for name in ("INV-014.json", "EVIDENCE_INDEX.json")] == before
+
+
+def test_a_part_is_not_taken_for_all(whole: Mapping[str, str], manifest: Manifest, tmp_path: Path) -> None:
+    """EVD-04: what was not run, and which databases nobody looked at, stand in the index and in each proof."""
+    some = {"ledger": whole["ledger"]}
+    report = check(manifest, some, only=frozenset({"INV-001"}), partial=True)
+    (path, index) = proofs.write(report, tmp_path, some, load_manifest(), environment="live")
+    said = json.loads(index.read_text())
+    assert said["not_looked_at"] == ["controlplane", "sidecar"]
+    assert said["not_run"] == [one.id for one in manifest.implemented if one.id != "INV-001"]
+    assert json.loads(path.read_text())["proof"]["not_looked_at"] == ["controlplane", "sidecar"]
+
+
+def test_no_old_pass_lies_beside_a_new_index(whole: Mapping[str, str], manifest: Manifest, tmp_path: Path) -> None:
+    """EVD-04: what the earlier index named goes, what somebody else put there stays."""
+    for name in ("INV-014", "INV-018"):
+        report = check(manifest, whole, only=frozenset({name}))
+        (tmp_path / "notes.json").write_text("{}")
+        proofs.write(report, tmp_path, whole, load_manifest(), environment="sandbox")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["EVIDENCE_INDEX.json", "INV-018.json", "notes.json"]
+
+
+def test_two_runs_do_not_write_into_one_folder(whole: Mapping[str, str], manifest: Manifest, tmp_path: Path) -> None:
+    """EVD-04: an index of one run beside files of another would be no evidence."""
+    report = check(manifest, whole, only=frozenset({"INV-014"}))
+    with proofs._alone(tmp_path), pytest.raises(CannotEvaluate, match="another run"):
+        proofs.write(report, tmp_path, whole, load_manifest(), environment="sandbox")
+    assert list(tmp_path.iterdir()) == []
+    proofs.write(report, tmp_path, whole, load_manifest(), environment="sandbox")
 
 
 def _refuse(_index: object) -> None:
