@@ -57,7 +57,8 @@ WITH ours AS (
     LEFT JOIN named AS r ON r.oid = x.grantee
     UNION
     SELECT p.root, format('owner %s', coalesce(r.rolname, 'owner')) FROM part AS p LEFT JOIN named AS r ON r.oid = p.relowner
-    WHERE p.relowner <> p.root_owner
+    WHERE p.relowner <> p.root_owner  -- a superuser may everything anyway
+        AND p.relowner NOT IN (SELECT a.oid FROM pg_catalog.pg_roles AS a WHERE a.rolsuper)
     UNION
     SELECT p.root, format('row security %s forced %s', p.relrowsecurity, p.relforcerowsecurity) FROM part AS p
     WHERE (p.relrowsecurity, p.relforcerowsecurity) <> (p.root_secured, p.root_forced)

@@ -158,3 +158,62 @@ def test_globs_that_name_no_file_at_all_are_no_pass(repository: Path) -> None:
     """MIG-12: a typo in ``structural`` does not switch the gate off."""
     with pytest.raises(CannotEvaluate, match="no file is structural: migratons"):
         changes(repository, "HEAD", ["migratons/**"], [repository / MANIFEST])
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_glob_taken_out_still_counts(repository: Path, together: bool) -> None:
+    """Nobody takes a folder from under the gate by the change that the gate judges, or by one before it."""
+    manifest = repository / MANIFEST
+    manifest.write_text("structural: ['migrations/**', 'policies/**']\n" + manifest.read_text())
+    git(repository, "commit", "-q", "-a", "-m", "two")
+    manifest.write_text(manifest.read_text().replace("'migrations/**', ", ""))
+    if together:
+        (repository / "migrations/a/0002_y.sql").write_text("x")
+    change = changes(repository, "HEAD", ["policies/**"], [manifest])
+    assert change.files == (MANIFEST, *(["migrations/a/0002_y.sql"] if together else []))
+    with pytest.raises(Refused, match="no invariant did"):
+        judge(change, [])
+
+
+def test_it_is_said_when_there_was_nothing_to_compare(repository: Path) -> None:
+    assert "nothing was compared" in judge(looked(repository), [])
+    (repository / "README.md").write_text("x")
+    assert "nothing structural changed" in judge(looked(repository), [])
+
+
+@pytest.mark.parametrize("config", [("diff.relative", "true"), ("status.showUntrackedFiles", "no")])
+def test_no_setting_of_git_hides_a_change(repository: Path, config: tuple[str, str]) -> None:
+    git(repository, "config", *config)
+    (repository / "migrations/a/0002_y.sql").write_text("x")
+    (repository / "migrations/a/0001_x.sql").write_text("x")
+    found = looked(repository)
+    assert found.files == ("migrations/a/0001_x.sql", "migrations/a/0002_y.sql")
+
+
+@pytest.mark.parametrize("change", ["renamed", "mode", "ignored", "symlink"])
+def test_what_is_no_edit_is_a_change_too(repository: Path, change: str) -> None:
+    one = repository / "migrations/a/0001_x.sql"
+    if change == "renamed":
+        git(repository, "mv", "migrations/a/0001_x.sql", "elsewhere.sql")
+    elif change == "mode":
+        one.chmod(0o755)
+    elif change == "symlink":
+        one.unlink()
+        one.symlink_to("../../README.md")
+    else:
+        (repository / ".gitignore").write_text("migrations/a/0002_y.sql\n")
+        (repository / "migrations/a/0002_y.sql").write_text("x")
+        git(repository, "add", "-f", "migrations/a/0002_y.sql")
+    assert looked(repository).files
+
+
+def test_a_submodule_in_a_structural_folder_counts(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = tmp_path_factory.mktemp("other")
+    git(other, "init", "-q")
+    (other / "x.sql").write_text("1")
+    git(other, "add", ".")
+    git(other, "commit", "-q", "-m", "one")
+    git(repository, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other), "migrations/b")
+    git(repository, "commit", "-q", "-m", "module")
+    (repository / "migrations/b/x.sql").write_text("2")
+    assert looked(repository).files == ("migrations/b",)
