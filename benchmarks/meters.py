@@ -100,7 +100,10 @@ def _cpu_s(pid: int) -> dict[int, float]:
 
 
 def _below(pid: int) -> list[int]:
-    own = [int(word) for task in Path(f"/proc/{pid}/task").glob("*/children") for word in _text(task).split()]
+    try:
+        own = [int(word) for task in Path(f"/proc/{pid}/task").glob("*/children") for word in _text(task).split()]
+    except OSError:  # it ended while we looked
+        return []
     return own + [below for child in own for below in _below(child)]
 
 

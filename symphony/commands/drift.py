@@ -134,7 +134,8 @@ def lines(document: Mapping[str, Any]) -> Iterator[str]:
     for one in document["databases"]:
         yield f"{one['kind']}: {one['outcome']}"
         if one["sha256"]:
-            yield f"  version {one['version']}, expected {one['expected_version']}"
+            if one["version"] or one["expected_version"]:
+                yield f"  version {one['version']}, expected {one['expected_version']}"
             yield f"  sha256  {one['sha256']}\n  expected {one['expected_sha256']}"
         yield from (f"  {what}" for what in one["differences"])
     yield f"{document['at']}, commit {document['commit']}"

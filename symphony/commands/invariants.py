@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -19,6 +21,7 @@ from symphony.invariants.exceptions import Judged
 from symphony.invariants.find import manifest_of, manifest_option
 from symphony.invariants.formats import FORMATS, ending, lines_of
 from symphony.invariants.model import PILLARS, Invariant
+from symphony.invariants.run import PASS
 from symphony.invariants.sources import fresh_of, live_of, server_option, url_option
 
 WARNED = 7
@@ -26,8 +29,16 @@ WARNED = 7
 
 
 @click.group("invariants")
-def command() -> None:
+@click.pass_context
+def command(context: click.Context) -> None:
     """Invariants: what must always hold, and the checks that prove it."""
+    before = signal.signal(signal.SIGTERM, _stop)
+    context.call_on_close(lambda: signal.signal(signal.SIGTERM, before))
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    """SIGTERM as Ctrl-C: scratch databases and copies are removed on the way out, and the exit is no pass."""
+    raise KeyboardInterrupt
 
 
 for more in (prove, drift.command, invariants_own.init, invariants_own.new, invariants_own.changed):
@@ -101,6 +112,10 @@ def check_command(
             index = proofs.write(report, evidence, urls, manifest, environment=environment)[-1].read_bytes()
     if sign is not None and release_folder is not None and out is not None:
         _sign(report, sign, release_folder, out, index)
+    if output in {"sarif", "junit"}:  # these go to a file: who reads the log sees what failed
+        for line in (line for one in report.results if one.result != PASS for line in lines_of(one)):
+            click.echo(line, err=True)
+        click.echo(ending(report), err=True)
     say(ending(report) if output == "text" else FORMATS[output](report))
     context.exit(report.exit_code or (WARNED if fail_on_warn and report.excepted else 0))
 

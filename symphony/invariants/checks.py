@@ -59,6 +59,10 @@ class Target:
         own = {path.name for path in (self.root / "migrations").glob("*/")} if not self.databases else set()
         return frozenset(self.databases) | own
 
+    def names_of(self, databases: str) -> list[str]:
+        """The databases that an SQL check names: ``app,hub``, or ``*`` for every one."""
+        return sorted(self.kinds) if databases == "*" else databases.split(",")
+
     def migration_files(self) -> list[Path]:
         """Every migration of every database. Raises ``CannotEvaluate``."""
         if not self.databases:

@@ -5,6 +5,7 @@ The files, tests and checks that it names exist (``existence.py``), and its exce
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ def load_manifest(folder: Path | None = None) -> Manifest:
     manifest = Manifest(place, found, files=tuple(place / name for name, _ in read))
     existence.demand(place, found)
     main = read[0][1]
+    _demand_looked_at(main.get("databases", {}), found)
     return replace(
         manifest, exceptions=_exceptions(manifest, read), structural=tuple(main.get("structural", ())),
         databases={name: _database(name, entry) for name, entry in main.get("databases", {}).items()},
@@ -63,6 +65,23 @@ def _lines(one: Invariant) -> tuple[str, ...]:
 def _invariant(entry: dict[str, Any]) -> Invariant:
     fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}
     return Invariant(**fields)
+
+
+def _demand_looked_at(databases: Iterable[str], invariants: Iterable[Invariant]) -> None:
+    """A database that no check looks at is a gap that nobody sees."""
+    named = {
+        name
+        for one in invariants
+        for text in one.verified_by
+        if text.startswith("sql:")
+        for name in text.rpartition(":")[2].split(",")
+    }
+    bare = [] if "*" in named else sorted(set(databases) - named)
+    if bare:
+        raise Refused(
+            "RELEASE_INVARIANT", f"no check looks at the database {', '.join(bare)}",
+            next_step="name it in a verified_by, as in sql:all-databases:*",
+        )  # fmt: skip
 
 
 def _database(name: str, entry: dict[str, Any]) -> Database:

@@ -38,13 +38,21 @@ def _post(url: str, body: bytes, pause_s: float) -> None:
             time.sleep(pause_s * number)
         try:
             answer = httpx.post(url, content=body, headers={"Content-Type": "application/json"}, timeout=TIMEOUT_S)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             said = type(error).__name__
             continue
         if answer.is_success:
             return
         said = f"it answers {answer.status_code}"
-    raise CannotEvaluate("CONFIGURATION", f"nobody was notified at {httpx.URL(url).host}: {said}, {TRIES} tries")
+    raise CannotEvaluate("CONFIGURATION", f"nobody was notified at {_host(url)}: {said}, {TRIES} tries")
+
+
+def _host(url: str) -> str:
+    """Of the URL nothing that could be a password."""
+    try:
+        return httpx.URL(url).host
+    except (httpx.InvalidURL, ValueError):
+        return "an address that is none"
 
 
 def _run(command: str, body: bytes) -> None:

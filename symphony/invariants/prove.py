@@ -16,7 +16,7 @@ import psycopg
 
 from contracts.errors import CannotEvaluate, SymphonyError
 from symphony.invariants import drift, scratch
-from symphony.invariants.checks import CONNECT_TIMEOUT_S, STATEMENT_TIMEOUT_MS, CouldNotRun, ask, sentinel_of
+from symphony.invariants.checks import CONNECT_TIMEOUT_S, STATEMENT_TIMEOUT_MS, CouldNotRun, Target, ask, sentinel_of
 from symphony.invariants.manifest import Manifest
 from symphony.invariants.mutations import DRIFT_ID, Mutation, uncovered
 from symphony.invariants.run import PASS, check
@@ -129,12 +129,12 @@ def try_on_database(one: Mutation, url: str, manifest: Manifest, whole: tuple[in
 
 def sql_checks(manifest: Manifest, database: str) -> list[tuple[str, str]]:
     """``(id, file)`` of every SQL check that looks at a kind of database."""
-    found = []
+    found, target = [], Target({}, manifest.folder, databases=manifest.databases)
     for one in manifest.implemented:
         for check_text in one.verified_by:
             what, _, rest = check_text.partition(":")
             file, _, kinds = rest.partition(":")
-            if what == "sql" and database in kinds.split(","):
+            if what == "sql" and database in target.names_of(kinds):
                 found.append((one.id, file))
     return found
 

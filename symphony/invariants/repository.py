@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from symphony import places
@@ -18,6 +20,12 @@ from symphony.invariants.checks import CouldNotRun, Seen
 TIMEOUT_S = 900
 """The longest is the run of the last release's tests, two minutes on a quiet machine."""
 FINDINGS_MAX = 50
+OUTPUT_BYTES_MAX = 8 * 1024 * 1024
+"""What of a program's output is read; findings beyond it are too many to read."""
+GRACE_S = 5
+PYTEST_VARIABLES = frozenset({"PYTEST_ADDOPTS", "PYTEST_PLUGINS"})
+"""A shell's own options for pytest could leave tests out."""
+_RUNNING: set[subprocess.Popen[bytes]] = set()
 _PASSED = re.compile(r"\b(\d+) passed\b")
 _NOT_PASSED = re.compile(r"\b(?:skipped|xfailed|xpassed|deselected|failed|errors?)\b")
 
@@ -66,8 +74,40 @@ def _run(arguments: list[str], root: Path, what: str, *, python: bool = True) ->
     if root == places.installed():
         raise CouldNotRun(f"{what}: runs only in a checkout")
     words = [python_of(root), *arguments] if python else arguments
-    try:
-        done = subprocess.run(words, cwd=root, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise CouldNotRun(f"{what}: {type(error).__name__}") from error
-    return done.returncode, done.stdout
+    environment = {name: value for name, value in os.environ.items() if name not in PYTEST_VARIABLES}
+    with tempfile.TemporaryFile() as out:  # a file and no pipe: a grandchild that keeps it open holds nobody up
+        try:
+            process = subprocess.Popen(
+                words, cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )  # fmt: skip
+        except (OSError, ValueError) as error:
+            raise CouldNotRun(f"{what}: {type(error).__name__}") from error
+        _RUNNING.add(process)
+        try:
+            code = process.wait(TIMEOUT_S)
+        except subprocess.TimeoutExpired as error:
+            raise CouldNotRun(f"{what}: not done after {TIMEOUT_S} s") from error
+        finally:
+            _RUNNING.discard(process)
+            _end(process)
+        out.seek(0)
+        return code, out.read(OUTPUT_BYTES_MAX).decode(errors="replace")
+
+
+def end_all() -> None:
+    """End every program that runs: whoever waits for one gives up."""
+    for process in tuple(_RUNNING):
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Whatever of it still runs ends with it: asked first, then for good."""
+    for kind in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, kind)
+            process.wait(GRACE_S)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue

@@ -7,8 +7,9 @@ among ``skipped``, and no proof or gate result names it. Exceptions are judged o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
 
@@ -20,7 +21,7 @@ from symphony.invariants.functions import run_function
 from symphony.invariants.manifest import Invariant, Manifest
 from symphony.invariants.plain import plain
 from symphony.invariants.rego import run_rego
-from symphony.invariants.repository import run_command, run_pytest
+from symphony.invariants.repository import end_all, run_command, run_pytest
 
 WORKERS = 4
 PASS, FAIL, ERROR, EXCEPTED = "PASS", "FAIL", "ERROR", "EXCEPTED"
@@ -98,7 +99,7 @@ def check(
     runnable = [one for one in chosen if _due(one, target, with_tests=with_tests)]
     begun(len(runnable))
     raw, results = [], []
-    with ThreadPoolExecutor(WORKERS) as pool:
+    with ThreadPoolExecutor(WORKERS) as pool, _ended_with(pool):
         for result in pool.map(lambda one: _run(one, target, with_tests=with_tests), runnable):
             raw.append(result)
             results.append(with_exceptions(result, manifest.exceptions, today))
@@ -110,6 +111,17 @@ def check(
     skipped = tuple(one for one in chosen if one not in told)
     absent = tuple(sorted(target.kinds - set(urls)))
     return Report(tuple(results), skipped, judged(manifest.exceptions, raw, today), absent)
+
+
+@contextmanager
+def _ended_with(pool: ThreadPoolExecutor) -> Iterator[None]:
+    """Whoever ends the run (Ctrl-C) does not wait for programs that take minutes."""
+    try:
+        yield
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        end_all()
+        raise
 
 
 def with_exceptions(result: Result, exemptions: Sequence[Exemption], today: date) -> Result:
@@ -141,7 +153,7 @@ def _due(invariant: Invariant, target: Target, *, with_tests: bool) -> tuple[str
         kind, _, rest = text.partition(":")
         if kind == "sql" and target.partial:
             file, _, databases = rest.partition(":")
-            present = [name for name in databases.split(",") if name in target.urls]
+            present = [name for name in target.names_of(databases) if name in target.urls]
             due += [f"sql:{file}:{','.join(present)}"] if present else []
         elif (with_tests or not text.startswith(OF_THE_CHECKOUT)) and (target.reference is not None or text != DRIFT):
             due.append(text)
@@ -167,7 +179,7 @@ def _one(identifier: str, text: str, target: Target) -> Seen:
     kind, _, rest = text.partition(":")
     if kind == "sql":
         file, _, databases = rest.partition(":")
-        return run_sql(identifier, file, databases.split(","), target)
+        return run_sql(identifier, file, target.names_of(databases), target)
     if kind == "python":
         return run_function(rest, target)
     program = {"pytest": run_pytest, "rego": run_rego}.get(kind, run_command)

@@ -40,8 +40,8 @@ def check_stack(layout: Layout) -> tuple[list[str], list[str]]:
 def fresh_urls() -> Iterator[Mapping[str, str]]:
     """A temporary cluster with every database at the checkout's migrations, gone afterwards."""
     cluster = temporary_cluster()
-    cluster.start()
     try:
+        cluster.start()
         secret = {login: secrets.token_hex(12) for kind in logins.KINDS.values() for login in kind.logins}
         urls = {}
         for kind, name in prepare.DATABASES.items():

@@ -177,9 +177,8 @@ def test_a_command_gets_it_on_its_input(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("known")
-@pytest.mark.parametrize("url", ["postgresql://x:secretword@127.0.0.1:1/none", "not a url secretword"])
-def test_a_database_that_does_not_answer_could_not_be_evaluated(tmp_path: Path, url: str) -> None:
-    answer = asked("--database-url", f"ledger={url}", "--evidence", str(tmp_path))
+def test_a_database_that_does_not_answer_could_not_be_evaluated(tmp_path: Path) -> None:
+    answer = asked("--database-url", "ledger=postgresql://x:secretword@127.0.0.1:1/none", "--evidence", str(tmp_path))
     assert (answer.exit_code, drift.ERROR in answer.output) == (3, True)
     assert "no proof was written" in answer.output
     assert "secretword" not in answer.output
@@ -191,7 +190,7 @@ def test_a_reference_that_cannot_be_made_is_said_and_heard_mig_14(monkeypatch: p
 
     monkeypatch.setattr("symphony.stack.gate.fresh_urls", broken)
     with Bell() as bell:
-        answer = asked("--database-url", "ledger=x", "--notify", bell.url)
+        answer = asked("--database-url", "ledger=postgresql://127.0.0.1:1/x", "--notify", bell.url)
     assert (answer.exit_code, bell.heard[0]["databases"][0]["outcome"]) == (3, drift.ERROR)
     assert "no space left" in answer.output
 

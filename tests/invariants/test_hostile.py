@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -102,3 +109,24 @@ def test_every_form_says_what_was_not_looked_at(report: Report) -> None:
     for form in formats.FORMATS.values():
         assert "ledger" in form(partly)
     assert json.loads(formats.as_sarif(partly))["runs"][0]["properties"]["not_looked_at"] == ["ledger"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_ended_leaves_nothing_and_is_no_pass(number: signal.Signals) -> None:
+    """The real program, ended while it makes its databases."""
+    place = Path(tempfile.mkdtemp(prefix="sy-"))  # short: a socket's path is bounded
+    place.chmod(0o711)  # the server runs as nobody
+    words = [sys.executable, "-m", "symphony", "invariants", "check", "--only", "INV-014"]
+    run = subprocess.Popen(words, env={**os.environ, "TMPDIR": str(place)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        limit = time.monotonic() + 60
+        while not list(place.glob("symphony-pg-*/server/data/postmaster.pid")) and time.monotonic() < limit:
+            time.sleep(0.05)
+        run.send_signal(number)
+        out, errors = run.communicate(timeout=60)
+        assert (run.returncode, errors.strip()) == (130, b"stopped"), out
+        assert list(place.iterdir()) == []
+    finally:
+        run.kill()
+        run.wait()
+        shutil.rmtree(place, ignore_errors=True)

@@ -146,6 +146,26 @@ def test_each_break_of_the_repository_turns_its_own_red(repository: Path, server
     assert red == {name: {name} | ({"INV-005"} if name == "INV-006" else set()) for name in bad}
 
 
+def test_a_second_database_is_looked_at_by_the_checks_of_all_and_one_that_nobody_looks_at_is_refused(repository: Path, server: str) -> None:
+    (repository / "hub").mkdir()
+    (repository / "hub" / "1.sql").write_text("CREATE TABLE public.hub (n int);\n")
+    path = repository / "invariants" / "INVARIANTS_MANIFEST.yml"
+    path.write_text(path.read_text().replace("databases:\n", "databases:\n  hub:\n    migrations: hub\n", 1))
+    answer = asked("check", "--only", "INV-005", "-o", "json")
+    assert (answer.exit_code, "hub: PUBLIC" in answer.output) == (1, True)
+    path.write_text(path.read_text().replace("sql:all-databases:*", "sql:all-databases:app"))
+    answer = asked("check", "--only", "INV-005")
+    assert (answer.exit_code, "no check looks at the database hub" in answer.output) == (1, True)
+
+
+def test_a_report_that_goes_to_a_file_leaves_what_failed_in_the_log(repository: Path, server: str) -> None:
+    (repository / "db" / "3_bad.sql").write_text("CREATE TABLE public.log (line text);")
+    for form in ("sarif", "junit"):
+        answer = asked("check", "-o", form)
+        assert "INV-KEY-01" in answer.output.removeprefix(answer.stdout)
+        assert "no primary key" in answer.output.removeprefix(answer.stdout)
+
+
 def test_the_repository_proves_its_own_gate(repository: Path, server: str) -> None:
     """What `init` wrote names every invariant that it wrote, and breaks each."""
     subprocess.run(["git", "add", "."], cwd=repository, check=True)
