@@ -25,6 +25,7 @@ PROPOSAL_TYPE = "application/vnd.symphony.release-proposal.v1"
 REQUEST_TYPE = "application/vnd.symphony.officer-request.v1"
 INTOTO_TYPE = "application/vnd.in-toto+json"
 REVOCATIONS_TYPE = "application/vnd.symphony.revocations.v1"
+RESOLUTION_TYPE = "application/vnd.symphony.resolution.v1"
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:

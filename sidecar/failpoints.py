@@ -11,7 +11,7 @@ import os
 import signal
 from pathlib import Path
 
-POINTS = ("record.before_commit", "dispatch.claimed", "dispatch.sent", "dispatch.answered", "ship.sealed")
+POINTS = ("record.before_commit", "dispatch.claimed", "dispatch.sent", "dispatch.answered", "resolve.answered", "ship.sealed")
 _folder: Path | None = None
 
 

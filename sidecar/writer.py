@@ -2,6 +2,7 @@
 
 It begins an epoch, which fences every older writer, takes up the held release, then serves the acceptor on its Unix
 socket: ``record`` (a micro-batch), ``state`` (release, revocations, usage, backlog), ``status`` (one instruction).
+Officers' tools come there, too, and nowhere else: ``parked`` (what the rail says of a parked payment) and ``resolve``.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from sidecar.batching import MicroBatcher
 from sidecar.config import WriterConfig
 from sidecar.dispatch.dispatcher import Dispatcher
 from sidecar.dispatch.recovery import Recovery
+from sidecar.dispatch.resolution import Resolver
 from sidecar.dispatch.work import PermitMaker
 from sidecar.following import Following
 from sidecar.intake.handover import (
@@ -115,6 +117,9 @@ class Writer:
             self._store, self._adapter, permits, self._dispatcher, active=self._following.active, worker=self._worker,
             clock=self._clock,
         )  # fmt: skip
+        self._resolver = Resolver(
+            self._store, self._adapter, permits, active=self._following.active, service=self._config.service, clock=self._clock
+        )
         server = await wire.serve(Path(self._config.socket), self._handle)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stopped.set)
@@ -150,6 +155,10 @@ class Writer:
                 report = _read(params.get("aggregate"), RejectsReport)
                 await self._event("rejects", msgspec.structs.asdict(report))
                 return {}
+            case "parked":
+                return await self._resolver.look(str(params.get("instruction_id")))
+            case "resolve":
+                return await self._resolver.resolve(str(params.get("instruction_id")), _bytes(params.get("envelope")))
         raise Refused("REQUEST_INVALID", f"the writer has no method {method[:32]!r}")
 
     async def _record(self, handover: Handover) -> dict[str, Any]:
@@ -271,6 +280,12 @@ def _read(params: Any, kind: type[Message]) -> Message:
         return msgspec.convert(params, kind)
     except msgspec.ValidationError as error:
         raise Refused("REQUEST_INVALID", str(error)) from error
+
+
+def _bytes(value: Any) -> bytes:
+    if not isinstance(value, bytes):
+        raise Refused("REQUEST_INVALID", "envelope is no bytes")
+    return value
 
 
 def _code(error: BaseException) -> str:

@@ -3,7 +3,7 @@
 Order of an activation: targets on disk, engine self-test, signed files on disk, durable record, then in force. A crash
 between any two leaves a state that ``start`` and ``refresh`` take up again: the record decides what may be started.
 
-``refresh`` also renews what does not hang on a new release: the lease (timestamp) and the revocation list. It puts a
+``refresh`` also renews what does not hang on a new release: the lease (timestamp), the officers, the revocation list. It puts a
 renewed ``VerifiedRelease`` into ``active`` even when it returns None or raises about a candidate; callers compare
 ``active.revocations_version``. A release in force whose own digest is revoked stops being active (fail closed).
 
@@ -178,6 +178,7 @@ class ReleaseFollower:
             approver_key_ids=role.approver_key_ids,
             revocations=[dict(entry) for entry in state.revocations.entries],
             revocations_version=state.revocations.version,
+            officers=state.trust.officers,
         )
         self._test(release)
         return release
@@ -272,4 +273,5 @@ def _renewed(active: VerifiedRelease, state: _State) -> VerifiedRelease:
         lease_expires_at=state.lease_expires_at,
         revocations=[dict(entry) for entry in state.revocations.entries],
         revocations_version=state.revocations.version,
+        officers=state.trust.officers,  # whom the custodians removed meanwhile is no officer any more
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,7 @@ class VerifiedRelease:
     ``metadata_digest``: SHA-256 (hex) of the canonical *signed part* of the role file, which a re-encoding or another
     set of signatures does not change. ``expires_at``: when root, targets or role run out, whichever is first.
     ``fetched_at``: when the timestamp that vouches for this state was last confirmed by the repository;
+    ``officers``: key id to public key (hex) of the environment's role, as the custodians said last (renewed with the lease).
     ``lease_expires_at``: when that timestamp runs out. ``schemas``: ``"iso20022/pacs.008.001.08"`` to XSD bytes.
     """
 
@@ -94,6 +95,7 @@ class VerifiedRelease:
     approver_key_ids: tuple[str, ...]
     revocations: list[dict[str, Any]]
     revocations_version: int
+    officers: Mapping[str, str] = field(default_factory=dict)
 
     def check_live(self, now: datetime) -> None:
         """Raise ``NotTrusted RELEASE_EXPIRED`` when the release or the lease on it has run out."""

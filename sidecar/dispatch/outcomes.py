@@ -65,7 +65,8 @@ def _code(said: str | None, otherwise: str) -> str:
     return said if said is not None and _CODE.fullmatch(said) else otherwise
 
 
-def _reference(said: str | None) -> str | None:
+def reference_of(said: str | None) -> str | None:
+    """A rail's reference as far as evidence may carry it."""
     return None if said is None else "".join(filter(str.isprintable, said))[:REFERENCE_CHARACTERS_MAX]
 
 
@@ -73,9 +74,9 @@ def of_submit(result: SubmitResult, attempt_no: int, retry: Retry, *, jitter: fl
     """What a submit's answer means; ``None`` is in doubt."""
     match result.outcome:
         case Outcome.ACCEPTED_FINAL:
-            return Written("DISPATCHED", rail_reference=_reference(result.rail_reference))
+            return Written("DISPATCHED", rail_reference=reference_of(result.rail_reference))
         case Outcome.REJECTED_FINAL:
-            return Written("FAILED", "rail", _code(result.code, "RAIL_REJECTED"), _reference(result.rail_reference))
+            return Written("FAILED", "rail", _code(result.code, "RAIL_REJECTED"), reference_of(result.rail_reference))
         case Outcome.SURELY_NOT_SENT if attempt_no >= retry.attempts_max:
             return Written("PENDING_MANUAL", "transport", "RETRIES_EXHAUSTED")
         case Outcome.SURELY_NOT_SENT:
@@ -91,9 +92,9 @@ def of_query(
     """What the rail's word means; ``None`` asks again later."""
     match result.status:
         case RailStatus.ACCEPTED_FINAL:
-            return Written("DISPATCHED", rail_reference=_reference(result.rail_reference))
+            return Written("DISPATCHED", rail_reference=reference_of(result.rail_reference))
         case RailStatus.REJECTED_FINAL:
-            return Written("FAILED", "rail", _code(result.code, "RAIL_REJECTED"), _reference(result.rail_reference))
+            return Written("FAILED", "rail", _code(result.code, "RAIL_REJECTED"), reference_of(result.rail_reference))
         case RailStatus.NOT_FOUND_FINAL if attempt_no >= retry.attempts_max:
             return Written("PENDING_MANUAL", "recovery", "RETRIES_EXHAUSTED")
         case RailStatus.NOT_FOUND_FINAL:

@@ -50,3 +50,9 @@ SELECT symphony.add_revocations(%s, %s::jsonb)
 
 -- name: purge_seen_jti
 SELECT symphony.purge_seen_jti(%s)
+
+-- name: parked_payment
+SELECT symphony.parked_payment(%s::uuid)
+
+-- name: resolve_parked
+SELECT symphony.resolve_parked(%s, %s, %s, %s::jsonb, (%b::bytea[])[1])

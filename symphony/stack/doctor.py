@@ -53,7 +53,7 @@ def examine(folder: Path) -> dict[str, Any]:
                 "parked",
                 "payments",
                 not sidecar["parked"],
-                "symphony payment show ID",
+                "symphony desk",
                 f"{sidecar['parked']} need a decision",
             )
         )

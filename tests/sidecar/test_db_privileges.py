@@ -21,8 +21,9 @@ ONLY = {
     INGEST: {"judge_batch", "record_batch", "enqueue_payment_outbox", "bump_participant_outbox_seq", "instruction_status",
              "usage_today", "require_role"},
     EXECUTOR: {"begin_epoch", "current_numbers", "claim_outbox_batch", "record_dispatching", "complete_outbox_attempts",
-               "complete_outbox_attempt", "take_over_leases", "decision_input", "resolve_parked", "record_events", "accept_release",
-               "highest_release", "add_revocations", "purge_seen_jti", "evidence_backlog", "require_role"},
+               "complete_outbox_attempt", "take_over_leases", "decision_input", "parked_payment", "resolve_parked",
+               "record_events", "accept_release", "highest_release", "add_revocations", "purge_seen_jti",
+               "evidence_backlog", "require_role"},
     SHIPPER: {"read_evidence", "shipping_state", "seal_evidence_batch", "mark_shipped", "require_role"},
     READER: {"evidence_backlog", "shipping_state"},
 }  # fmt: skip
@@ -165,6 +166,13 @@ def test_a_call_that_names_no_role_is_refused_even_with_every_right(bench: Bench
     for hands in (bench.owner, bench.admin):
         assert refusal(hands.call, name, *CALLS[name]).sqlstate == "SY004"
     assert (bench.counts(), bench.next_seq) == (before, 1)
+
+
+@pytest.mark.needs_schema("sidecar", 8)
+def test_looking_at_a_parked_payment_names_its_role(bench: Bench) -> None:
+    """ATT-14: what it tells is the executor's only."""
+    for hands in (bench.owner, bench.admin):
+        assert refusal(hands.call, "parked_payment", "00000000-0000-4000-8000-000000000000").sqlstate == "SY004"
 
 
 def test_recording_without_a_role_is_refused_before_a_row_is_read(bench: Bench) -> None:
