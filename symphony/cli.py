@@ -14,8 +14,9 @@ from typing import Any
 import click
 
 from contracts.errors import CannotEvaluate, Misused, NotTrusted, SymphonyError
-from symphony.commands import demo, evidence, fleet, payments, release, stack
+from symphony.commands import demo, desk, evidence, fleet, payments, release, stack
 from symphony.commands.invariants import command as invariants
+from symphony.commands.resolve import resolve
 
 REFUSED, USAGE, COULD_NOT_EVALUATE, SIGNATURE_INVALID = 1, 2, 3, 5
 INTERRUPTED = 130
@@ -41,10 +42,11 @@ def cli() -> None:
 
 
 for _command in (
-    stack.up, stack.down, stack.doctor, demo.demo, payments.submit, payments.payment, payments.reconcile,
+    stack.up, stack.down, stack.doctor, demo.demo, payments.submit, payments.payment, payments.reconcile, desk.desk,
     release.release, fleet.fleet, evidence.evidence, invariants,
 ):  # fmt: skip
     cli.add_command(_command)
+payments.payment.add_command(resolve)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -108,7 +108,7 @@ def _exit_code(status: int, body: Any, ended: list[dict[str, Any]]) -> int:
 
 @click.group()
 def payment() -> None:
-    """One payment: what is recorded of it."""
+    """One payment: what is recorded of it; two officers close one that is parked."""
 
 
 @payment.command("show")

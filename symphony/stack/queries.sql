@@ -81,3 +81,31 @@ SELECT 1 AS known FROM symphony.revocations WHERE kind = 'certificate' AND id = 
 
 -- name: latest
 SELECT instruction_id FROM symphony.payment_instructions ORDER BY created_at DESC LIMIT 1
+
+-- name: accepted_release
+SELECT number, metadata_digest FROM symphony.accepted_releases ORDER BY number DESC LIMIT 1
+
+-- name: in_doubt
+SELECT i.instruction_id, i.participant_id, i.amount_minor, i.currency, i.instructing_agent, i.instructed_agent, i.created_at,
+    d.reason_code, d.parked_at, d.recoveries, d.expires_at, a.unanswered_since, a.attempts
+FROM (
+    SELECT k.outbox_id, k.reason_code, k.parked_at, NULL::integer AS recoveries, NULL::timestamptz AS expires_at FROM symphony.parked AS k
+    UNION ALL
+    SELECT l.outbox_id, NULL, NULL, l.recoveries, l.expires_at FROM symphony.outbox_leases AS l
+    WHERE l.recoveries > 0 OR l.expires_at <= clock_timestamp()
+) AS d
+JOIN symphony.payment_instructions AS i ON i.instruction_id = d.outbox_id
+CROSS JOIN LATERAL (
+    SELECT min(x.claimed_at) AS unanswered_since, max(x.attempt_no) AS attempts
+    FROM symphony.payment_outbox_attempts AS x WHERE x.outbox_id = d.outbox_id
+) AS a
+ORDER BY i.created_at, i.instruction_id
+
+-- name: parked_of
+SELECT k.reason_code, k.parked_at FROM symphony.parked AS k WHERE k.outbox_id = %s
+
+-- name: resolution_of
+SELECT r.resolution_id, r.decision, r.reason, r.maker, r.checker, r.evidence_reference, r.resolved_at,
+    (SELECT e.stream_seq FROM symphony.evidence_events AS e
+     WHERE e.instruction_id = r.outbox_id AND e.event_type = 'RESOLUTION' LIMIT 1) AS stream_seq
+FROM symphony.resolutions AS r WHERE r.outbox_id = %s

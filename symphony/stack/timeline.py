@@ -7,6 +7,7 @@ from typing import Any
 from contracts.errors import Refused
 from contracts.money import decimal_text
 from symphony.iso4217 import currencies
+from symphony.resolving import names
 from symphony.stack.layout import SIDECAR, Layout
 from symphony.stack.reading import named, reader
 
@@ -28,13 +29,16 @@ def timeline(layout: Layout, instruction_id: str) -> dict[str, Any] | None:
             return None
         attestation = sidecar.execute(named("attestation"), (row["attestation_id"],)).fetchone() or {}
         attempts = sidecar.execute(named("attempts"), (instruction_id,)).fetchall()
+        resolution = sidecar.execute(named("resolution_of"), (instruction_id,)).fetchone()
     with reader(layout, "ledger") as ledger:
         posting = ledger.execute(named("posting"), (instruction_id,)).fetchone()
-    numbers = [attestation.get("stream_seq"), *(attempt["stream_seq"] for attempt in attempts)]
+    numbers = [attestation.get("stream_seq"), *(row["stream_seq"] for row in (*attempts, *([resolution] if resolution else [])))]
     with reader(layout, "controlplane") as control:
         places = {r["seq"]: r["index"] for r in control.execute(named("log_places"), (SIDECAR, numbers))}
     events = [_attested(attestation, row, places), _decided(row)]
     events += [_attempted(attempt, places) for attempt in attempts]
+    if resolution is not None:
+        events.append(_resolved(resolution, places, names(layout)))
     if posting is not None:
         events.append(
             _event(
@@ -48,6 +52,7 @@ def timeline(layout: Layout, instruction_id: str) -> dict[str, Any] | None:
         "amount": _amount(row), "instructing_agent": row["instructing_agent"], "instructed_agent": row["instructed_agent"],
         "reason_code": row["reason_code"], "events": sorted(events, key=lambda event: event["at"]),
         "attestation": attestation, "attempts": attempts, "posting": posting,
+        "resolution": resolution,
     }  # fmt: skip
 
 
@@ -69,6 +74,15 @@ def _attempted(attempt: dict[str, Any], places: dict[int, int]) -> dict[str, str
         f"attempt {attempt['attempt_no']}, epoch {attempt['epoch']} {code}; {_place(attempt['stream_seq'], places)}"
     )
     return _event(attempt["created_at"], attempt["state"], detail)
+
+
+def _resolved(resolution: dict[str, Any], places: dict[int, int], officers: dict[str, str]) -> dict[str, str]:
+    maker, checker = (f"{officers.get(key, 'officer')} ({key[:16]}…)" for key in (resolution["maker"], resolution["checker"]))
+    detail = (
+        f"{resolution['decision']} made by {maker}, approved by {checker}, evidence reference "
+        f"{resolution['evidence_reference']}; {_place(resolution['stream_seq'], places)}"
+    )
+    return _event(resolution["resolved_at"], "resolved", detail)
 
 
 def _place(seq: int | None, places: dict[int, int]) -> str:
