@@ -96,7 +96,7 @@ class ReleaseFollower:
             fetched_at, lease_expires_at = self._held_lease(root)
             state = _State(trust, held.targets, held.roots, self._revocations, fetched_at, lease_expires_at)
             rules.check_always(trust, role, state.revocations.entries, self._clock.now())
-            self.active = self._verified(state, role)
+            self.active = replace(self._verified(state, role), officers=self._still_officers(trust))
             self._roles = [role]
             return self.active
 
@@ -115,6 +115,15 @@ class ReleaseFollower:
                 self.refused = (self._published() or 0, error.code)
                 self._stop_if_revoked(state)
                 raise
+
+    def _still_officers(self, trust: Trust) -> dict[str, str]:
+        """Of a held release's officers those whom the newest targets seen here list, too: a restart brings nobody back."""
+        try:
+            root = root_of(self._root_bytes, self._repository.roots())
+            newest = trust_of(root, self._repository.file("targets"), self.environment).officers
+        except NotTrusted:
+            return {}  # nobody, until the next refresh
+        return {key_id: key for key_id, key in trust.officers.items() if newest.get(key_id) == key}
 
     def _refreshed(self) -> _State:
         self._repository.refresh()

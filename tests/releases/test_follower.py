@@ -19,8 +19,9 @@ import pytest
 from contracts.errors import CannotEvaluate, NotTrusted, SymphonyError
 from contracts.release import FileRecord, FolderSource, HttpsSource, NotThere, ReleaseFollower
 from contracts.tls import client_context, server_context
+from symphony.release.ceremony import CUSTODIANS
 from symphony.stack import credentials
-from tests.releases.support import ENVIRONMENT, Mirror, World, follower
+from tests.releases.support import ENVIRONMENT, Mirror, World, follower, sign_file
 
 
 class Crash(BaseException):
@@ -264,3 +265,31 @@ def test_a_lease_that_was_edited_is_no_lease(mirror: Mirror, following: ReleaseF
     assert started is not None
     with pytest.raises(NotTrusted, match="RELEASE_EXPIRED"):
         started.check_live(mirror.world.clock.now())
+
+
+def without_officer(world: World, name: str) -> bytes:
+    """The custodians' next targets, which name one officer less."""
+    from tuf.api.metadata import Metadata
+
+    metadata: Any = Metadata.from_bytes(world.ceremony.targets(world.clock.now(), version=2))
+    key_id = world.officer(name).key_id
+    for role in (ENVIRONMENT, f"{ENVIRONMENT}-emergency"):
+        metadata.signed.revoke_key(key_id, role)
+    return sign_file(metadata.to_bytes(), *(world.ceremony.custodian(custodian) for custodian in CUSTODIANS[:2]))
+
+
+def test_an_officer_whom_the_custodians_removed_is_none_at_once_and_after_a_restart(mirror: Mirror, following: ReleaseFollower) -> None:
+    """OUT-12: no new release is needed, and the held release, which was signed under the old targets, brings nobody back."""
+    gone = mirror.world.officer("dalitso").key_id
+    assert following.active is not None
+    assert gone in following.active.officers
+    mirror.put("targets", 2, without_officer(mirror.world, "dalitso"))
+    assert following.refresh() is None
+    left = following.active.officers
+    assert sorted(left) == sorted(mirror.world.officer(name).key_id for name in ("alice", "bruno", "chanda"))
+    again = mirror.follower()
+    started = again.start()
+    assert started is not None
+    assert started.officers == left
+    shutil.rmtree(mirror.world.folder / "follower" / "tuf")
+    assert (mirror.follower().start() or started).officers == {}, "nobody can be told from the newest targets"
