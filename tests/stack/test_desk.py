@@ -53,7 +53,9 @@ def test_both_clocks_of_doubt_and_of_a_parked_payment() -> None:
     assert (doubt["state"], doubt["asked_s"], doubt["unanswered_s"], doubt["age_s"]) == ("UNCERTAIN", 6, 5400, 7200)
     assert _payment(row(recoveries=0), settings, NOW)["asked_s"] is None
     at = NOW - timedelta(minutes=1)
-    parked = _payment(row(parked_at=at, reason_code="RETRIES_EXHAUSTED", recoveries=None, expires_at=None), settings, NOW)
+    parked = _payment(
+        row(parked_at=at, reason_code="RETRIES_EXHAUSTED", recoveries=None, expires_at=None), settings, NOW
+    )
     assert (parked["state"], parked["reason_code"], parked["asked_s"]) == ("NEEDS_REVIEW", "RETRIES_EXHAUSTED", 60)
 
 
