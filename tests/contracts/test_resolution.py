@@ -54,13 +54,14 @@ def test_two_officers_are_told_apart_by_what_both_signed() -> None:
     (made(), "RESOLUTION_TWO_OFFICERS"),
     (resolution.countersigned(made(), ALICE), "RESOLUTION_TWO_OFFICERS"),
     (resolution.countersigned(resolution.countersigned(made(), BOB), CAROL), "RESOLUTION_TWO_OFFICERS"),
+    (resolution.countersigned(resolution.countersigned(made(), BOB), BOB), "RESOLUTION_TWO_OFFICERS"),
     (resolution.countersigned(made(), GATE), "OFFICER_UNKNOWN"),
     (resolution.countersigned(made(key=GATE), BOB), "OFFICER_UNKNOWN"),
     ({**(e := resolution.countersigned(made(), BOB)),
       "signatures": [e["signatures"][0], {**e["signatures"][1], "keyid": key_id_of(CAROL)}]}, "ENVELOPE_INVALID"),
     ({**(e := resolution.countersigned(made(), BOB)),
       "payload": base64.b64encode(base64.b64decode(e["payload"]).replace(b"FAILED", b"DISPATCHED")).decode()}, "ENVELOPE_INVALID"),
-], ids=["one", "same officer twice", "three", "the gate's key checks", "a stranger makes", "another's key id", "changed"])  # fmt: skip
+], ids=["one", "same officer twice", "three", "the checker twice", "the gate's key checks", "a stranger makes", "another's key id", "changed"])  # fmt: skip
 def test_anything_but_two_officers_signatures_is_refused(envelope: dict[str, Any], code: str) -> None:
     """OUT-12."""
     assert code_of(resolution.verified, read(envelope), OFFICERS) == code

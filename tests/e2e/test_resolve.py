@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -160,7 +161,8 @@ def _killed_before_the_commit(stack: Stack, command: tuple[str, ...]) -> None:
 
 
 def test_a_desk_with_nothing_in_doubt_says_so(park_stack: Stack) -> None:
-    """Exit 0; and a payment that is not parked is not resolved."""
+    """Exit 0; a payment that is not parked is not resolved; the way in is the sidecar user's own."""
+    assert stat.S_IMODE((park_stack.layout.sockets / "writer.sock").stat().st_mode) == 0o600
     assert park_stack.json("desk")["payments"] == []
     (one,) = park_stack.submit(message("5.00")).accepted
     until(lambda: park_stack.json("payment", "show", one)["state"] == "SUCCEEDED", what="the posting")

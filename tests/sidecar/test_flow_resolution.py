@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -175,7 +175,7 @@ async def test_an_adapter_that_breaks_has_said_nothing(stage: Stage, monkeypatch
     ({"checker": MALLORY}, "OFFICER_UNKNOWN"), ({"checker": ALICE}, "RESOLUTION_TWO_OFFICERS"),
     ({"environment": "staging"}, "RESOLUTION_SCOPE"), ({"service": "other"}, "RESOLUTION_SCOPE"), ({"stream": "b"}, "RESOLUTION_SCOPE"),
     ({"instruction_id": "0190b1c2-0000-7000-8000-000000000001"}, "RESOLUTION_SCOPE"),
-    ({"now": datetime.now(UTC) - timedelta(days=2)}, "RESOLUTION_EXPIRED"),
+    ({"now": datetime(2026, 11, 1, tzinfo=UTC)}, "RESOLUTION_EXPIRED"),
     ({"parked_at": "2026-11-24T11:00:00.000001Z"}, "RESOLUTION_STALE"), ({"reason_code": "RETRIES_EXHAUSTED"}, "RESOLUTION_STALE"),
 ], ids=str)  # fmt: skip
 async def test_a_resolution_that_is_none_is_refused_before_the_rail_is_asked(
