@@ -18,10 +18,17 @@ well_formed_rail(rail) if {
 well_formed_instruction(instruction) if {
 	is_string(instruction.message_type)
 	is_string(instruction.currency)
-	is_string(instruction.instructed_agent)
-	is_string(instruction.settlement_method)
+	is_agent(instruction.instructed_agent)
+	instruction.settlement_method in {"INDA", "INGA", "COVE", "CLRG"}
 	is_amount(instruction.amount_minor)
 	is_date_or_null(instruction.settlement_date)
+}
+
+# The schema's bounds: also where any agent is admitted, an agent is named.
+is_agent(agent) if {
+	is_string(agent)
+	count(agent) >= 3
+	count(agent) <= 80
 }
 
 # Minor units: a whole number from 1 to 2^53-1 (design section 8); `floor` refuses a fraction.
