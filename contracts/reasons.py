@@ -257,6 +257,8 @@ _TABLE: tuple[tuple[str, str, int, str, str, str, bool], ...] = (
      "symphony doctor", True),
     ("RELEASE_STATE", "release", 409, "NARR", "the release is not in a state that permits this",
      "symphony release show N", False),
+    ("RELEASE_POLICY", "release", 400, "NARR", "the policy fails a check that must pass before it is proposed",
+     "symphony policy check", False),
     ("RELEASE_NOT_REBUILT", "release", 400, "NARR",
      "the policy was not rebuilt here and its digest pair is not the recorded one",
      "install opa with make tools, or update policies/BUILD.json in your checkout", False),

@@ -16,6 +16,7 @@ import click
 from contracts.errors import CannotEvaluate, Misused, NotTrusted, SymphonyError
 from symphony.commands import demo, desk, evidence, fleet, payments, release, stack
 from symphony.commands.invariants import command as invariants
+from symphony.commands.policy import command as policy
 from symphony.commands.resolve import resolve
 
 REFUSED, USAGE, COULD_NOT_EVALUATE, SIGNATURE_INVALID = 1, 2, 3, 5
@@ -38,12 +39,13 @@ def cli() -> None:
       4  nothing was tested
       5  a signature or proof does not hold
       6  a signature is missing
+      8  coverage of the policy's tests is too low
     """
 
 
 for _command in (
     stack.up, stack.down, stack.doctor, demo.demo, payments.submit, payments.payment, payments.reconcile, desk.desk,
-    release.release, fleet.fleet, evidence.evidence, invariants,
+    release.release, fleet.fleet, evidence.evidence, invariants, policy,
 ):  # fmt: skip
     cli.add_command(_command)
 payments.payment.add_command(resolve)

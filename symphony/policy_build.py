@@ -19,9 +19,10 @@ from pathlib import Path
 
 from contracts.canonical import length_prefixed, parse_json, sha256_hex
 from contracts.errors import CannotEvaluate, NotTrusted, Refused
+from symphony import places
 from symphony.opa import OPA_VERSION, find_opa, run, version_of
 
-POLICIES = Path(__file__).resolve().parent.parent / "policies"
+POLICIES = places.folder("policies")
 ENTRYPOINT = "symphony/payments/decisions"
 REGO_FILES_MAX = 200
 WASM_BYTES_MAX = 16 * 1024 * 1024
@@ -50,6 +51,11 @@ class Checked:
             "not rebuilt here: the digests equal the pair recorded in this checkout (policies/BUILD.json)"
         )
         return f"policy.wasm {self.pair.wasm_sha256[:16]}… of Rego {self.pair.rego_sha256[:16]}…: {how}"
+
+
+def capabilities() -> Path:
+    """The builtins that a policy may use: no clock, randomness or network."""
+    return POLICIES / "capabilities.json"
 
 
 def rego_files(folder: Path = POLICIES) -> dict[str, bytes]:
@@ -86,7 +92,7 @@ def _compile(files: dict[str, bytes], opa: Path, folder: Path) -> bytes:
             raise Refused("RELEASE_ENGINE", f"a Rego file named {name!r}")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    (folder / "capabilities.json").write_bytes((POLICIES / "capabilities.json").read_bytes())
+    (folder / "capabilities.json").write_bytes(capabilities().read_bytes())
     arguments = ["build", "--target", "wasm", "--entrypoint", ENTRYPOINT, "--capabilities", "../capabilities.json"]
     done = run(opa, [*arguments, "--output", "../built.tar.gz", "."], source)
     if done.returncode != 0:

@@ -11,7 +11,10 @@ import pytest
 from contracts.canonical import sha256_hex
 from contracts.errors import CannotEvaluate, NotTrusted, Refused
 from symphony import opa as opa_program
-from symphony import policy_build, policy_check
+from symphony import policy_build
+from symphony.policy import tested
+from symphony.policy.check import check
+from symphony.policy.model import COVERAGE_TOO_LOW, FAIL, NOTHING_TESTED, VIOLATED, Result
 from symphony.policy_build import (
     POLICIES,
     build,
@@ -22,6 +25,7 @@ from symphony.policy_build import (
     rego_digest,
     rego_files,
 )
+from tests.policy.support import environment
 
 
 @pytest.fixture
@@ -37,6 +41,11 @@ def without_opa(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
+
+
+def failing(folder: Path, opa: Path) -> dict[str, Result]:
+    """The checks that fail, by name."""
+    return {one.name: one for one in check(folder, environment(), "data", opa=opa).results if one.verdict == FAIL}
 
 
 def edited(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -94,7 +103,8 @@ def test_without_opa_only_the_recorded_pair_passes_and_says_so(without_opa):
 
 
 def test_without_opa_nothing_is_built_checked_or_tested(without_opa, folder):
-    for attempt in (lambda: build(folder), lambda: policy_check.check(folder), lambda: policy_check.run_tests(folder)):
+    attempts = (lambda: build(folder), lambda: check(folder, environment(), "data"), lambda: tested.run_tests(folder))
+    for attempt in attempts:
         with pytest.raises(CannotEvaluate) as caught:
             attempt()
         assert caught.value.code == "RELEASE_NOT_REBUILT"
@@ -151,12 +161,12 @@ def test_a_folder_without_rego_is_refused(tmp_path):
 
 def test_build_writes_what_check_then_finds_in_order(opa, folder):
     (folder / "payments" / "caps.rego").write_bytes(edited(rego_files())["payments/caps.rego"])
-    assert [line for line in policy_check.check(folder, opa).findings if "symphony policy build" in line]
+    assert failing(folder, opa)["build"].findings[0].change == f"symphony policy build {folder}"
     pair = build(folder, opa)
     assert pair == recorded_pair(folder)
     assert pair.wasm_sha256 != recorded_pair().wasm_sha256
-    assert policy_check.check(folder, opa).exit_code == 0
-    assert policy_check.run_tests(folder, opa).exit_code == policy_check.VIOLATED
+    assert set(failing(folder, opa)) == {"tests"}
+    assert tested.run_tests(folder, opa).exit_code == VIOLATED
 
 
 def test_a_committed_wasm_that_is_not_the_recorded_one_is_not_trusted(folder):
@@ -176,20 +186,20 @@ def test_a_record_that_is_none_is_said(folder, record):
 def test_nothing_tested_and_low_coverage_have_their_own_exit_codes(opa, folder):
     for path in folder.rglob("*_test.rego"):
         path.unlink()
-    assert policy_check.run_tests(folder, opa).exit_code == policy_check.NOTHING_TESTED
+    assert tested.run_tests(folder, opa).exit_code == NOTHING_TESTED
     (folder / "payments" / "thin_test.rego").write_text("package thin_test\n\ntest_nothing if true\n")
-    thin = policy_check.run_tests(folder, opa)
-    assert thin.exit_code == policy_check.COVERAGE_TOO_LOW
+    thin = tested.run_tests(folder, opa)
+    assert thin.exit_code == COVERAGE_TOO_LOW
     assert thin.uncovered
 
 
 def test_style_and_syntax_are_findings(opa, folder):
     (folder / "payments" / "hours.rego").write_text("package   symphony.payments\n\n\nx = 1\n")
-    assert "not formatted" in " ".join(policy_check.check(folder, opa).findings)
+    assert "not formatted" in failing(folder, opa)["format"].findings[0].text
     (folder / "payments" / "hours.rego").write_text("package symphony.payments\n\nx := {\n")
-    assert policy_check.check(folder, opa).exit_code == 1
+    assert check(folder, environment(), "data", opa=opa).exit_code == 1
     with pytest.raises(CannotEvaluate):
-        policy_check.run_tests(folder, opa)
+        tested.run_tests(folder, opa)
 
 
 def test_the_record_is_small_and_readable():

@@ -1,0 +1,6 @@
+# Trap: the last else allows.
+package symphony.payments
+
+allowed(item) := false if {
+	item.instruction.currency != "ZMW"
+} else := true
