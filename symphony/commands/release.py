@@ -84,7 +84,7 @@ def propose(
     chosen = manifests or layout.folder / "manifests"
     files = release_one.release_files(layout, template=template, manifests=chosen, schemas=schemas)
     gate = release_one.gate_result(layout, files, *check_stack(layout))
-    draft = release_one.propose_as(layout, officer, files, gate, reason=reason, change_ticket=ticket)
+    draft = release_one.propose_as(layout, officer, files, gate, reason=reason, change_ticket=ticket, say=say)
     say(f"release {draft.number} is PROPOSED, metadata {draft.digest}")
     say(f"  next: symphony release approve {draft.number} --as <another officer> --dir {folder}")
 

@@ -138,6 +138,15 @@ def judged(found: Probed) -> Result:
         "fields_read": len(found.read), "bases_allowed": found.bases_allowed, "bases_refused": found.bases_refused,
         "probes": found.singles + found.pairs, "opening": len(found.allowed),
     }  # fmt: skip
+    findings = [
+        Finding(
+            f"a payment with {text} is allowed ({count} times)",
+            f"demand {_fields_of(found, text)} by a positive rule on its type, length and form, so that anything else fails",
+        )
+        for text, count in found.allowed.items()
+    ]
+    if findings:
+        return failed("probe", title, findings, **figures)
     if not found.bases_allowed:
         text = "the policy allows no generated payment under these data, so nothing could be spoiled"
         return not_evaluated(
@@ -146,14 +155,7 @@ def judged(found: Probed) -> Result:
     if not found.singles:
         text = "the policy reads no field of a payment, so nothing could be spoiled"
         return not_evaluated("probe", title, text, "decide by the payment's fields", NOTHING_TESTED, **figures)
-    findings = [
-        Finding(
-            f"a payment with {text} is allowed ({count} times)",
-            f"demand {_fields_of(found, text)} by a positive rule on its type, length and form, so that anything else fails",
-        )
-        for text, count in found.allowed.items()
-    ]
-    return failed("probe", title, findings, **figures) if findings else passed("probe", title, **figures)
+    return passed("probe", title, **figures)
 
 
 def _fields_of(found: Probed, text: str) -> str:

@@ -21,7 +21,7 @@ from symphony.policy_build import ENTRYPOINT, capabilities
 PLAN_BYTES_MAX = 64 * 1024 * 1024
 TEXT_CHARS_MAX = 2000
 DATA_ROOT = "environment"
-_PLACE = re.compile(r"^(?P<file>[^\s:]+\.rego):(?P<line>\d+): (?P<text>.*)$", re.MULTILINE)
+_PLACE = re.compile(r"(?:^|occurred: )(?P<file>[^\s:]+\.rego):(?P<line>\d+): (?P<text>.*)$", re.MULTILINE)
 _PACKAGE = re.compile(r"^\s*package\s+([^\s#;]+)", re.MULTILINE)
 
 

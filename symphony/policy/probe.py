@@ -44,12 +44,10 @@ class Probed:
 
 
 def probe(policy: Policy, environment: dict[str, Any], reads: Reads, *, asked: Asked = lambda _count: None) -> Probed:
-    """Ask a policy. ``bases_allowed`` is 0 when no valid input passes: then nothing was tested."""
+    """Ask a policy. ``bases_allowed`` is 0 when no valid input passes: then a probe without an allow says little."""
     found = Probed(read=tuple(sorted(reads.paths)))
     bases = _bases(policy, Drawn(environment, reads.strings), found)
     opening: set[tuple[Path, str]] = set()
-    if not found.bases_allowed:
-        return found
     for one, decision in _asked(policy, single(bases, found.read), asked):
         found.singles += 1
         if decision.allow:

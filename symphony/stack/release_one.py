@@ -84,10 +84,19 @@ def gate_result(layout: Layout, files: Mapping[str, bytes], passed: list[str], f
     return sign_gate(Ceremony(layout.folder).gate, files, passed=passed, failed=failed)
 
 
+def demand_policy(layout: Layout, files: Mapping[str, bytes]) -> str:
+    """The proposed policy passes its checks: a sentence. Raises ``RELEASE_POLICY`` for what fails."""
+    from symphony.policy.proposed import demand
+
+    return demand(files, layout.folder / "policy-checks")
+
+
 def propose_as(
-    layout: Layout, name: str, files: Mapping[str, bytes], gate: bytes, *, reason: str, change_ticket: str
-) -> Draft:
-    """Propose the next release as an officer."""
+    layout: Layout, name: str, files: Mapping[str, bytes], gate: bytes, *, reason: str, change_ticket: str,
+    say: Say = lambda _line: None,
+) -> Draft:  # fmt: skip
+    """Check the policy, and propose the next release as an officer."""
+    say(f"  {demand_policy(layout, files)}")
     officer = Officer.from_folder(layout.officer(name))
     return propose(
         control_plane(layout, name), officer, files, gate, environment=ENVIRONMENT, reason=reason,
@@ -131,7 +140,7 @@ def release_one(
     files = release_files(layout, template=load_template(template_of(manifests)), manifests=manifests, schemas=schemas)
     draft = propose_as(
         layout, PROPOSER, files, gate_result(layout, files, passed, failed), reason="first release of this stack",
-        change_ticket="CHG-0001",
+        change_ticket="CHG-0001", say=say,
     )  # fmt: skip
     say(f"  {PROPOSER} proposes release {draft.number}: {len(files)} targets, policy {draft.digest[:16]}…")
     for name in APPROVERS:
