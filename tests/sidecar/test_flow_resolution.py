@@ -177,7 +177,7 @@ async def test_an_adapter_that_breaks_has_said_nothing(stage: Stage, monkeypatch
     ({"instruction_id": "0190b1c2-0000-7000-8000-000000000001"}, "RESOLUTION_SCOPE"),
     ({"now": datetime(2026, 11, 1, tzinfo=UTC)}, "RESOLUTION_EXPIRED"),
     ({"parked_at": "2026-11-24T11:00:00.000001Z"}, "RESOLUTION_STALE"), ({"reason_code": "RETRIES_EXHAUSTED"}, "RESOLUTION_STALE"),
-], ids=str)  # fmt: skip
+], ids=["a stranger", "one officer twice", "environment", "service", "stream", "payment", "expired", "parked since", "reason"])  # fmt: skip
 async def test_a_resolution_that_is_none_is_refused_before_the_rail_is_asked(
     stage: Stage, changes: dict[str, Any], code: str
 ) -> None:
