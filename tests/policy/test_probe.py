@@ -95,10 +95,16 @@ def test_our_own_policy_passes(opa, data):
     assert found.pairs > 3000
 
 
-@pytest.mark.parametrize("body", ["allowed(item) if item.instruction.amount_minor < 0", "allowed(_) if false"])
+@pytest.mark.parametrize("body", ['allowed(item) if item.instruction.kind == "none"', "allowed(_) if false"])
 def test_a_policy_that_allows_nothing_was_not_tested(opa, body):
     _, found = probed(rule(body), opa)
     assert policy_check.judged(found).code == NOTHING_TESTED
+
+
+def test_a_policy_that_allows_spoiled_payments_only_is_caught(opa):
+    _, found = probed(rule("allowed(item) if item.instruction.amount_minor < 0"), opa)
+    assert found.bases_allowed == 0
+    assert policy_check.judged(found).verdict == FAIL
 
 
 def test_a_policy_that_reads_nothing_was_not_tested(opa):
