@@ -31,6 +31,7 @@ from cryptography import x509
 from psycopg.conninfo import make_conninfo
 
 from contracts.errors import CannotEvaluate, NotTrusted, SymphonyError
+from contracts.named_sql import queries
 
 RUNTIME_CHECK_INTERVAL_S = 180.0
 """How often a running service asks; local configuration may only ask more often."""
@@ -89,15 +90,19 @@ def connected(database_url: str, role: str) -> psycopg.Connection[Any]:
 
 
 def ask(
-    database_url: str, statements: Mapping[str, LiteralString], severities: Mapping[str, str], *, role: str
+    database_url: str, own: Mapping[str, LiteralString], severities: Mapping[str, str], *, role: str, schema: str
 ) -> list[Finding]:  # fmt: skip
-    """Ask each statement as the service's own login; each answers (seen, violations), and nothing seen is not a pass.
+    """Ask for each id of ``severities`` as the service's own login: a statement of ``contracts/queries.sql`` or of the side's own.
 
-    The login's ``role`` is assumed only to see names (it has USAGE); what is asked about is ``session_user``.
+    Each answers (seen, violations), and nothing seen is not a pass; an id without a statement is a defect (``KeyError``). The
+    login's ``role`` is assumed only to see names (it has USAGE); what is asked about is ``session_user``, and ``schema``.
     """
+    every = {**queries("contracts"), **own}
+    statements = {name: every[name] for name in severities}
     found: list[Finding] = []
     try:
         with connected(database_url, role) as connection:
+            connection.execute("SELECT pg_catalog.set_config('symphony.schema', %s, true)", (schema,))
             for name, statement in statements.items():
                 row = connection.execute(statement).fetchone()
                 seen, wrong = row if row is not None else (0, [])

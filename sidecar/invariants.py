@@ -27,7 +27,7 @@ from sidecar.active import ActiveRelease
 from sidecar.config import AcceptorConfig, ShipperConfig, WriterConfig
 from sidecar.store.store import EXECUTOR
 
-SHIPPER = "symphony_shipper"
+SHIPPER, SCHEMA = "symphony_shipper", "symphony"
 RETRY_CEILING_MAX = 1000
 """INV-015: a retry ceiling above this is no ceiling."""
 SEVERITIES: Mapping[str, str] = {
@@ -43,14 +43,14 @@ REGISTRY: Mapping[str, str] = {**SEVERITIES, **RELEASE_SEVERITIES, **KEY_INVARIA
 
 def check(database_url: str) -> list[str]:
     """The ids that hold in the database. Raises ``NotTrusted RELEASE_INVARIANT`` naming those that do not (P0)."""
-    found = ask(database_url, queries("sidecar"), SEVERITIES, role=EXECUTOR)
+    found = ask(database_url, queries("sidecar"), SEVERITIES, role=EXECUTOR, schema=SCHEMA)
     demand(found, severities=("P0",))
     return sorted(one.id for one in found if one.holds)
 
 
 def of_writer(config: WriterConfig, clock: Clock, active: ActiveRelease | None) -> list[Finding]:
     """Everything that the writer asks: its database, its permit key and TLS files, its release's retry ceiling."""
-    found = ask(config.database_url, queries("sidecar"), SEVERITIES, role=EXECUTOR)
+    found = ask(config.database_url, queries("sidecar"), SEVERITIES, role=EXECUTOR, schema=SCHEMA)
     found.append(key_files_are_private(_files(config.permit_key, config.release.key)))
     found.append(certificates_are_current(_files(config.release.certificate), clock.now()))
     if active is not None:
@@ -66,7 +66,7 @@ def of_acceptor(config: AcceptorConfig, clock: Clock) -> list[Finding]:
 
 def of_shipper(config: ShipperConfig, clock: Clock) -> list[Finding]:
     """Everything that the shipper asks: its login's database, its evidence key and TLS files."""
-    found = ask(config.database_url, queries("sidecar"), SEVERITIES, role=SHIPPER)
+    found = ask(config.database_url, queries("sidecar"), SEVERITIES, role=SHIPPER, schema=SCHEMA)
     found.append(key_files_are_private(_files(config.evidence_key, config.key)))
     found.append(certificates_are_current(_files(config.certificate), clock.now()))
     return found

@@ -43,7 +43,7 @@ _SQL = queries("controlplane.invariants")
 def of_controlplane(config: Mapping[str, Any], clock: Clock) -> list[Finding]:
     """Everything that the control plane asks, by its local configuration."""
     url, keys = config["database_url"], Path(config["keys"])
-    found = ask(url, {name: _SQL[name] for name in SEVERITIES}, SEVERITIES, role=WRITER)
+    found = ask(url, _SQL, SEVERITIES, role=WRITER, schema="symphony")
     more_than_one, root = _in_rows(url)
     found = [replace(one, wrong=one.wrong + more_than_one) if one.id == "INV-018" else one for one in found]
     files = [keys / f"{role}.pem" for role in (*ONLINE_ROLES, "log")]

@@ -31,7 +31,7 @@ REGISTRY: Mapping[str, str] = {**SEVERITIES, **KEY_SEVERITIES}
 
 def of_database(database_url: str) -> list[Finding]:
     """What is found in the database. ``CannotEvaluate RELEASE_INVARIANT`` when it cannot be asked."""
-    return ask(database_url, parse(text("invariants"), "the ledger"), SEVERITIES, role="symphony_ledger")
+    return ask(database_url, parse(text("invariants"), "the ledger"), SEVERITIES, role="symphony_ledger", schema="ledger")
 
 
 def check(database_url: str) -> list[str]:

@@ -74,7 +74,7 @@ def run(database: Database, statement: str) -> None:
 
 def test_all_hold_in_a_migrated_database(database: Database) -> None:
     assert invariants.check(database.writer) == sorted(invariants.SEVERITIES)
-    assert set(invariants.SEVERITIES) == set(queries("sidecar"))
+    assert set(invariants.SEVERITIES) == set(queries("contracts")) | set(queries("sidecar"))
     assert set(BREAKS) == set(invariants.SEVERITIES) - {"INV-009", "INV-013"}  # those two are a body's words, broken below
 
 
@@ -90,7 +90,7 @@ def test_a_function_with_another_body_is_seen(database: Database, invariant: str
         (body,) = connection.execute("SELECT pg_get_functiondef(to_regproc(%s))", (f"symphony.{function}",)).fetchone() or ("",)
         connection.execute(body.replace(old, new))
         try:
-            found = ask(database.writer, queries("sidecar"), invariants.SEVERITIES, role="symphony_executor")
+            found = ask(database.writer, queries("sidecar"), invariants.SEVERITIES, role="symphony_executor", schema="symphony")
         finally:
             connection.execute(body)
     assert [one.id for one in found if not one.holds] == [invariant]
@@ -102,7 +102,7 @@ def test_a_guard_that_swallows_its_own_refusal_is_none(database: Database) -> No
         (body,) = connection.execute("SELECT pg_get_functiondef('symphony.deny_mutation'::regproc)").fetchone() or ("",)
         connection.execute(body.replace("\nEND", "\nEXCEPTION WHEN OTHERS THEN RETURN NEW;\nEND"))
         try:
-            found = ask(database.writer, queries("sidecar"), invariants.SEVERITIES, role="symphony_executor")
+            found = ask(database.writer, queries("sidecar"), invariants.SEVERITIES, role="symphony_executor", schema="symphony")
         finally:
             connection.execute(body)
     assert {"INV-014", "INV-021"} <= {one.id for one in found if not one.holds}
@@ -111,9 +111,20 @@ def test_a_guard_that_swallows_its_own_refusal_is_none(database: Database) -> No
 def test_a_statement_that_sees_nothing_is_no_pass(database: Database) -> None:
     """EVD-07."""
     nothing = {"INV-022": queries("sidecar")["INV-022"].replace("payment_outbox_pending", "not_there")}
-    (found,) = ask(database.writer, nothing, invariants.SEVERITIES, role="symphony_executor")  # type: ignore[arg-type]
+    (found,) = ask(database.writer, nothing, {"INV-022": "P0"}, role="symphony_executor", schema="symphony")  # type: ignore[arg-type]
     assert not found.holds
     assert "cannot see" in str(found)
+
+
+def test_an_id_that_nothing_asks_is_a_defect_and_never_left_out(database: Database) -> None:
+    with pytest.raises(KeyError):
+        ask(database.writer, {}, {"INV-005": "P0", "INV-999": "P0"}, role="symphony_executor", schema="symphony")
+
+
+def test_another_sides_schema_is_not_taken_for_ours(database: Database) -> None:
+    """Of a schema that is not there nothing is seen, which is no pass."""
+    asked = {"INV-008": "P0", "INV-010": "P0"}
+    assert not any(one.holds for one in ask(database.writer, {}, asked, role="symphony_executor", schema="ledger"))
 
 
 def test_a_lock_that_somebody_holds_is_an_answer_that_could_not_be_had(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +137,7 @@ def test_a_lock_that_somebody_holds_is_an_answer_that_could_not_be_had(database:
         with psycopg.connect(database.admin) as holder:
             holder.execute("LOCK TABLE symphony.participants_locked, symphony.parked IN ACCESS EXCLUSIVE MODE")
             with pytest.raises(CannotEvaluate, match="QueryCanceled"):
-                ask(database.writer, waits, invariants.SEVERITIES, role="symphony_executor")  # type: ignore[arg-type]
+                ask(database.writer, waits, {"INV-022": "P0"}, role="symphony_executor", schema="symphony")  # type: ignore[arg-type]
     finally:
         run(database, "DROP VIEW symphony.participants_locked")
 
@@ -135,7 +146,7 @@ def test_a_login_that_is_superuser_is_named(database: Database) -> None:
     """INV-007, and nothing else: the message says what to mend."""
     run(database, "ALTER ROLE sc_writer SUPERUSER")
     try:
-        found = ask(database.writer, queries("sidecar"), invariants.SEVERITIES, role="symphony_executor")
+        found = ask(database.writer, queries("sidecar"), invariants.SEVERITIES, role="symphony_executor", schema="symphony")
     finally:
         run(database, "ALTER ROLE sc_writer NOSUPERUSER")
     assert [one.id for one in found if not one.holds] == ["INV-007"]
