@@ -16,13 +16,13 @@ from pathlib import Path
 
 from symphony import places
 from symphony.invariants.checks import CouldNotRun, Seen
+from symphony.invariants.ending import end_group
 
 TIMEOUT_S = 900
 """The longest is the run of the last release's tests, two minutes on a quiet machine."""
 FINDINGS_MAX = 50
 OUTPUT_BYTES_MAX = 8 * 1024 * 1024
 """What of a program's output is read; findings beyond it are too many to read."""
-GRACE_S = 5
 PYTEST_VARIABLES = frozenset({"PYTEST_ADDOPTS", "PYTEST_PLUGINS"})
 """A shell's own options for pytest could leave tests out."""
 _RUNNING: set[subprocess.Popen[bytes]] = set()
@@ -90,7 +90,7 @@ def _run(arguments: list[str], root: Path, what: str, *, python: bool = True) ->
             raise CouldNotRun(f"{what}: not done after {TIMEOUT_S} s") from error
         finally:
             _RUNNING.discard(process)
-            _end(process)
+            end_group(process, signal.SIGTERM)
         out.seek(0)
         return code, out.read(OUTPUT_BYTES_MAX).decode(errors="replace")
 
@@ -98,16 +98,4 @@ def _run(arguments: list[str], root: Path, what: str, *, python: bool = True) ->
 def end_all() -> None:
     """End every program that runs: whoever waits for one gives up."""
     for process in tuple(_RUNNING):
-        _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Whatever of it still runs ends with it: asked first, then for good."""
-    for kind in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, kind)
-            process.wait(GRACE_S)
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
+        end_group(process, signal.SIGTERM)

@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contracts.errors import CannotEvaluate
+from symphony.invariants.ending import end_group
 from symphony.invariants.mutations import Mutation
 from symphony.invariants.run import ERROR, FAIL, PASS
 
 JUDGE_TIMEOUT_S = 120
 TESTS_TIMEOUT_S = 900
-GRACE_S = 10
 SAID_CHARS_MAX = 300
 
 
@@ -190,7 +190,7 @@ def _run(copy: Copy, asked: str, timeout_s: int) -> str:
     try:
         out, errors = process.communicate(asked, timeout=timeout_s)
     except BaseException as error:
-        _end(process)
+        end_group(process, signal.SIGINT)  # as Ctrl-C does
         if isinstance(error, subprocess.TimeoutExpired):
             raise CannotEvaluate("RELEASE_INVARIANT", f"the checks of the copy took over {timeout_s} s") from error
         raise
@@ -198,15 +198,3 @@ def _run(copy: Copy, asked: str, timeout_s: int) -> str:
         said = errors.strip().splitlines()[-1:] or ["no word"]
         raise CannotEvaluate("RELEASE_INVARIANT", f"the checks of the copy did not run: {said[0][:SAID_CHARS_MAX]}")
     return out
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """End the program and all that it started: as Ctrl-C does, then for good."""
-    for kind in (signal.SIGINT, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, kind)
-            process.wait(GRACE_S)
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
