@@ -33,6 +33,7 @@ def test_neg_14_a_second_active_release_is_refused_by_the_index(database: Databa
 
 
 def test_neg_14_a_release_without_checksum_is_refused(database: Database) -> None:
+    """INV-017, NEG-14."""
     with psycopg.connect(database.owner) as connection, pytest.raises(errors.NotNullViolation) as error:
         connection.execute(INSERT, (1, "PROPOSED", False, None))
     assert error.value.sqlstate == "23502"

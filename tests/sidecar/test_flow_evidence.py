@@ -81,7 +81,7 @@ async def test_from_request_to_outcome_one_chain_of_records(stage: Stage) -> Non
 
 
 async def test_what_must_be_hidden_stands_where_it_may_and_nowhere_else(stage: Stage) -> None:
-    """EVD-09, NEG-36: raw bytes in ``payloads`` only; the outbox carries settlement accounts, no party, no key of the caller."""
+    """INV-027, EVD-09, NEG-36: raw bytes in ``payloads`` only; the outbox carries settlement accounts, no party, no key of the caller."""
     await stage.begin()
     await stage.accept(payment())
     await stage.record(handed(payment(), rejected_code="BODY_EMPTY"), handed(payment(by="luangwa-bank", to="kafue-bank")))

@@ -76,7 +76,7 @@ async def test_a_commit_whose_answer_is_lost_is_not_written_over(stage: Stage, m
 
 
 async def test_a_transaction_that_failed_unseen_is_no_commit(stage: Stage) -> None:
-    """Must-never 1: PostgreSQL answers COMMIT of a failed transaction with ROLLBACK and without an error."""
+    """INV-025, must-never 1: PostgreSQL answers COMMIT of a failed transaction with ROLLBACK and without an error."""
     await stage.begin()
     with pytest.raises(StoreUnavailable):
         async with stage.store.transaction(EXECUTOR) as transaction:
