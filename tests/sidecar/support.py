@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -114,10 +115,15 @@ def token(participant: str = KAFUE, **changes: Any) -> str:
     )
 
 
+def business_date() -> str:
+    """Today in the rail's zone: from 22:00 UTC on it is another day there."""
+    return datetime.now(ZoneInfo("Africa/Lusaka")).date().isoformat()
+
+
 def payment(ref: str | None = None, *, by: str = KAFUE, to: str = LUANGWA, amount: int = 12_500, **changes: Any) -> dict[str, Any]:
     """A canonical instruction that the sandbox's policy admits; its business key comes from ``ref``."""
     ref = ref or uuid4().hex
-    today = datetime.now(UTC).date().isoformat()
+    today = business_date()
     return {
         "schema": "symphony.instruction/1", "kind": "transfer", "rail": "iso20022", "message_type": "pacs.008.001.08",
         "message_id": f"M{ref}"[:35], "tx_index": 0, "tx_count": 1, "created_date": today, "instruction_ref": f"I{ref}"[:35],
@@ -135,7 +141,7 @@ def decision_input(instruction: dict[str, Any], participant: str, number: int) -
     return canonical_bytes({
         "schema": "symphony.decision_input/1", "environment": "sandbox", "service": SERVICE, "release_number": number,
         "decision_time": now, "participant_id": participant,
-        "rail": {"name": "iso20022", "timezone": "Africa/Lusaka", "business_date": now[:10], "is_business_day": True,
+        "rail": {"name": "iso20022", "timezone": "Africa/Lusaka", "business_date": business_date(), "is_business_day": True,
                  "local_minute": 600, "window_open": True},
         "identity": {"client_id": f"{participant}-payments", "pop_mode": "mtls", "db_role": "ingest"},
         "usage": {"day": now[:10], "value_minor": 0, "count": 0, "as_of": now}, "instruction": instruction,
