@@ -110,9 +110,9 @@ def run(
 
 
 def _of_the_release(old: Path, new: Path) -> Selection:
-    """The release's own list, where it has one; what today leaves out is left out of it too."""
+    """The release's own list, where it has one; what today leaves out, of both or of the old one, is left out of it too."""
     today, own = selection(new), selection(old, needed=False)
-    return Selection(own.paths or today.paths, {**own.left_out, **today.left_out})
+    return Selection(own.paths or today.paths, {**own.left_out, **today.left_out, **today.left_out_of_old})
 
 
 def write_report(path: Path, commit: str, same: bool, outcomes: dict[str, Outcome]) -> None:

@@ -188,6 +188,14 @@ def test_what_is_left_out_has_a_reason(toy: Toy) -> None:
         n_minus_one_run.selection(toy.folder)
 
 
+def test_what_the_old_release_gets_wrong_is_left_out_of_its_own_run_only(toy: Toy) -> None:
+    (toy.folder / n_minus_one_run.TESTS).write_text("tests/test_toy.py\n- old tests/test_toy.py::test_x: it reads the wall clock\n")
+    chosen = n_minus_one_run.selection(toy.folder)
+    assert (chosen.left_out, chosen.left_out_of_old) == ({}, {"tests/test_toy.py::test_x": "it reads the wall clock"})
+    of_old = n_minus_one._of_the_release(toy.folder, toy.folder)
+    assert of_old.left_out == chosen.left_out_of_old
+
+
 def test_our_own_release_and_list_are_there(root: Path) -> None:
     """The real run is `make n1`; here only that it has something to run."""
     n_minus_one.demand_commit(root, n_minus_one.last_release(root))
