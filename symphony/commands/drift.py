@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 import signal
-import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -32,9 +33,28 @@ from symphony.invariants.run import ERROR, FAIL, Report, Result
 from symphony.invariants.sources import fresh_of, live_of, server_option, url_option
 
 LINES_MAX = 20
+STOP_LOOK_S = 0.2
+"""How soon a signal ends the pause between two runs."""
 _EVERY = re.compile(r"^([1-9]\d{0,5})([smh])$")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 INVARIANT = "INV-004"
+
+
+class Stop:
+    """Asked for by a signal. No ``threading.Event``: its lock is not to be taken in a handler that may interrupt its ``wait``."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def ask(self, _number: int, _frame: FrameType | None) -> None:
+        """The signal's handler."""
+        self.asked = True
+
+    def wait(self, seconds: float) -> None:
+        """So long, or until it is asked for."""
+        end = time.monotonic() + seconds
+        while not self.asked and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, STOP_LOOK_S))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +112,10 @@ def command(
     watched = Watched(manifest, live, server_url)
     if every is None:
         context.exit(run_once(watched, evidence, target, output))
-    stop, code = threading.Event(), 0
+    stop, code = Stop(), 0
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_ignored: stop.set())
-    while not stop.is_set():
+        signal.signal(number, stop.ask)
+    while not stop.asked:
         code = run_once(watched, evidence, target, output)
         stop.wait(every)
     context.exit(code)
