@@ -30,6 +30,14 @@ def missing(what: str) -> None:
     pytest.skip(f"{what} missing")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def policy_checks(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The stacks of a session share what passed the policy checks: the same policy under the same data is asked once."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    os.environ["SYMPHONY_POLICY_CHECKS"] = str(shared / "policy-checks")
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The checkout."""

@@ -19,6 +19,7 @@ from symphony.policy import compiled, parity, tested
 from symphony.policy.model import NOTHING_TESTED, PASS, Finding, Report, Result, failed, not_evaluated, passed, skipped
 from symphony.policy.probe import Probed, probe
 from symphony.policy.reads import Reads
+from symphony.policy.seen import seen
 from symphony.policy.source import Source, load
 from symphony.policy.wasm import Policy
 from symphony.policy.wasm import load as load_wasm
@@ -51,9 +52,13 @@ class _Run:
     policy: Policy | None = None
     bases: tuple[dict[str, Any], ...] = ()
 
+    def seen(self) -> dict[str, Any]:
+        """What the policy can see of the data; nothing else may change what is asked."""
+        return seen(self.source, self.environment, self.opa)
+
 
 def check(
-    folder: Path, environment: dict[str, Any], environment_name: str, *, long: bool = False, with_parity: bool = True,
+    folder: Path, environment: dict[str, Any], environment_name: str, *, long: bool = False,
     opa: Path | None = None, done: Done = lambda _result: None,
 ) -> Report:  # fmt: skip
     """Check a working folder against an environment's data. Raises what ``source.load`` and ``find_opa`` raise."""
@@ -63,25 +68,11 @@ def check(
     results: list[Result] = []
     with source.folder() as place:
         run = _Run(source, place, environment, environment_name, program, inputs, record)
-        for name, step, needs in _steps(with_parity=with_parity):
+        for name, step, needs in _STEPS:
             result = _timed(run, name, step, [one for one in results if one.name in needs])
             results.append(result)
             done(result)
     return Report(tuple(results), rego_digest(source.governing), sha256_hex(run.wasm) if run.wasm else "")
-
-
-def _steps(*, with_parity: bool) -> list[tuple[str, Callable[[_Run], Result], tuple[str, ...]]]:
-    steps: list[tuple[str, Callable[[_Run], Result], tuple[str, ...]]] = [
-        ("compile", lambda run: compiled.strict(run.source, run.folder, run.opa), ()),
-        ("format", lambda run: compiled.formatted(run.folder, run.opa), ()),
-        ("data", lambda run: compiled.data(run.environment, run.environment_name), ()),
-        ("tests", lambda run: tested.as_result(tested.run_tests(run.folder, run.opa)), ("compile",)),
-        ("build", _build, ("compile",)),
-        ("roots", _roots, ("build",)),
-        ("probe", _probe, ("build", "data")),
-        ("parity", _parity, ("build", "data")),
-    ]
-    return steps if with_parity else steps[:-1]
 
 
 def _timed(run: _Run, name: str, step: Callable[[_Run], Result], needed: list[Result]) -> Result:
@@ -125,8 +116,8 @@ def _roots(run: _Run) -> Result:
 
 def _probe(run: _Run) -> Result:
     reads = run.reads or compiled.plan_of(run.source, run.opa)
-    run.policy = load_wasm(run.wasm, run.environment)
-    found = probe(run.policy, run.environment, reads)
+    run.policy = load_wasm(run.wasm, run.seen())
+    found = probe(run.policy, run.seen(), reads)
     run.bases = found.allowed_bases
     return judged(found)
 
@@ -164,9 +155,9 @@ def _fields_of(found: Probed, text: str) -> str:
 
 def _parity(run: _Run) -> Result:
     reads = run.reads or compiled.plan_of(run.source, run.opa)
-    policy = run.policy or load_wasm(run.wasm, run.environment)
+    policy = run.policy or load_wasm(run.wasm, run.seen())
     different, figures = parity.differences(
-        policy, run.source, run.environment, reads.strings, run.opa, count=run.inputs, liked=run.bases
+        policy, run.source, run.seen(), reads.strings, run.opa, count=run.inputs, liked=run.bases
     )
     findings = [Finding(text, "report it: the two engines of OPA must agree; avoid the builtin") for text in different]
     return (
@@ -174,3 +165,16 @@ def _parity(run: _Run) -> Result:
         if findings
         else passed("parity", TITLES["parity"], **figures)
     )
+
+
+_STEPS: tuple[tuple[str, Callable[[_Run], Result], tuple[str, ...]], ...] = (
+    ("compile", lambda run: compiled.strict(run.source, run.folder, run.opa), ()),
+    ("format", lambda run: compiled.formatted(run.folder, run.opa), ()),
+    ("data", lambda run: compiled.data(run.environment, run.environment_name), ()),
+    ("tests", lambda run: tested.as_result(tested.run_tests(run.folder, run.opa)), ("compile",)),
+    ("build", _build, ("compile",)),
+    ("roots", _roots, ("build",)),
+    ("probe", _probe, ("build", "data")),
+    ("parity", _parity, ("build", "data")),
+)
+"""Name, step and what must have passed before."""

@@ -15,7 +15,7 @@ from contracts.errors import CannotEvaluate, Misused, Refused
 from contracts.opa_bundle import verify
 from sidecar.policy.answers import Decision
 from symphony.cli import main
-from symphony.policy import parity, proposed, source, wasm
+from symphony.policy import parity, probe, proposed, source, wasm
 from symphony.policy.check import check
 from symphony.policy.formats import FORMATS, lines_of
 from symphony.policy.model import ERROR, FAIL, PASS, SKIP, Report, Result, failed, not_evaluated, passed, skipped
@@ -59,6 +59,20 @@ def checked(place: Path, opa: Path) -> dict[str, Result]:
     return by_name(check(place, environment(), "data.json", opa=opa))
 
 
+@pytest.fixture(autouse=True)
+def _kept_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SYMPHONY_POLICY_CHECKS", raising=False)
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few questions, where a test is about another check or about how a failed one is told."""
+    monkeypatch.setattr(probe, "PAIRS", 200)
+    monkeypatch.setattr(parity, "INPUTS", 60)
+    monkeypatch.setattr(parity, "INPUTS_LONG", 60)
+
+
+@pytest.mark.usefixtures("brief")
 def test_a_trap_is_refused_with_field_and_change(opa, tmp_path):
     found = checked(trap(tmp_path), opa)
     assert found["probe"].verdict == FAIL
@@ -76,6 +90,7 @@ def test_what_does_not_compile_is_named_with_its_line_and_the_rest_waits(opa, fo
     assert {found[name].verdict for name in ("tests", "build", "roots", "probe", "parity")} == {SKIP}
 
 
+@pytest.mark.usefixtures("brief")
 def test_a_policy_that_calls_out_is_refused_by_the_capabilities(opa, folder):
     (folder / "payments" / "out.rego").write_text(
         'package symphony.payments\n\nout := http.send({"method": "get", "url": "http://127.0.0.1/"})\n'
@@ -95,6 +110,7 @@ def test_a_test_that_calls_out_is_not_run(opa, folder):
         run_tests(folder, opa)
 
 
+@pytest.mark.usefixtures("brief")
 @pytest.mark.parametrize(("package", "word"), [("environment.more", "environment's data"), ("other", "outside the bundle's")])
 def test_roots_that_overlap_or_lie_outside_are_refused(opa, folder, package, word):
     (folder / "payments" / "more.rego").write_text(f"package {package}\n\nx := 1\n")
@@ -103,6 +119,7 @@ def test_roots_that_overlap_or_lie_outside_are_refused(opa, folder, package, wor
     assert word in result.findings[0].text
 
 
+@pytest.mark.usefixtures("brief")
 def test_a_field_that_no_payment_has_is_refused_with_its_place(opa, folder):
     path = folder / "payments" / "hours.rego"
     path.write_text(path.read_text().replace("item.rail.is_business_day", "item.rail.is_businessday"))
@@ -260,6 +277,7 @@ def test_the_exit_codes_of_test(with_opa, folder, capsys):
     assert ET.fromstring(capsys.readouterr().out).get("failures") == "1"
 
 
+@pytest.mark.usefixtures("brief")
 @pytest.mark.parametrize("output", ["json", "sarif", "markdown"])
 def test_every_form_of_a_failed_check_says_what_to_change(output, with_opa, tmp_path, capsys):
     assert main(["policy", "check", str(trap(tmp_path)), "-o", output]) == 1
@@ -297,6 +315,7 @@ def targets(folder: Path, key_folder: Path, data: dict | None = None) -> dict[st
             "environment.json": json.dumps(data or environment()).encode()}
 
 
+@pytest.mark.usefixtures("brief")
 def test_what_passes_is_kept_and_not_asked_twice(with_opa, folder, tmp_path, monkeypatch):
     files = targets(folder, tmp_path)
     assert "checks pass" in proposed.demand(files, tmp_path / "kept", folder=folder)
@@ -306,11 +325,18 @@ def test_what_passes_is_kept_and_not_asked_twice(with_opa, folder, tmp_path, mon
     assert document["wasm_sha256"] == sha256_hex(files["policy.wasm"])
     monkeypatch.setattr(proposed, "check", lambda *_a, **_k: pytest.fail("asked twice"))
     assert "passed before" in proposed.demand(files, tmp_path / "kept", folder=folder)
+    with_keys = targets(folder, tmp_path, {**environment(), "calendars": {}})
+    assert "passed before" in proposed.demand(with_keys, tmp_path / "kept", folder=folder)
+    with pytest.raises(pytest.fail.Exception):
+        proposed.demand(targets(folder, tmp_path, environment(participants=[])), tmp_path / "kept", folder=folder)
+    with pytest.raises(Refused, match="data: "):
+        proposed.demand(targets(folder, tmp_path, {**environment(), "calendars": {"zm": {}}}), tmp_path / "kept", folder=folder)
     report.write_text("{")
     with pytest.raises(pytest.fail.Exception):
         proposed.demand(files, tmp_path / "kept", folder=folder)
 
 
+@pytest.mark.usefixtures("brief")
 @pytest.mark.parametrize("spoil", ["test", "format", "trap", "wasm"])
 def test_what_fails_is_not_proposed(spoil, with_opa, folder, tmp_path):
     files = targets(folder, tmp_path)
@@ -330,6 +356,7 @@ def test_what_fails_is_not_proposed(spoil, with_opa, folder, tmp_path):
     assert not list((tmp_path / "kept").glob("*")) if (tmp_path / "kept").exists() else True
 
 
+@pytest.mark.usefixtures("brief")
 def test_a_bundle_of_other_rego_is_not_proposed(with_opa, folder, tmp_path):
     files = targets(folder, tmp_path)
     path = folder / "payments" / "caps.rego"
@@ -338,6 +365,7 @@ def test_a_bundle_of_other_rego_is_not_proposed(with_opa, folder, tmp_path):
         proposed.demand(files, tmp_path / "kept", folder=folder)
 
 
+@pytest.mark.usefixtures("brief")
 def test_data_that_allow_nobody_may_be_proposed(with_opa, folder, tmp_path):
     files = targets(folder, tmp_path, environment(participants=[]))
     assert "checks pass" in proposed.demand(files, tmp_path / "kept", folder=folder)
