@@ -14,7 +14,7 @@ Zone data are the system's, else the package ``tzdata``.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -36,14 +36,13 @@ def business_context(sidecar: dict[str, Any], calendars: dict[str, Any], now: da
         )
     if now.tzinfo is None:
         raise ValueError("a moment without a zone")
-    local = now.astimezone(_zone(sidecar["timezone"]))
-    date = local.date().isoformat()
+    local = now.astimezone(zone_of(sidecar["timezone"]))
     minute = local.hour * 60 + local.minute
     return {
         "name": sidecar["rail"]["name"],
         "timezone": sidecar["timezone"],
-        "business_date": date,
-        "is_business_day": local.isoweekday() not in calendar["weekend"] and date not in calendar["holidays"],
+        "business_date": local.date().isoformat(),
+        "is_business_day": is_business_day(calendar, local.date()),
         "local_minute": minute,
         "window_open": _open(minute, sidecar["window"]["opens_minute"], sidecar["window"]["closes_minute"]),
     }
@@ -55,8 +54,14 @@ def _open(minute: int, opens: int, closes: int) -> bool:
     return minute >= opens or minute < closes
 
 
+def is_business_day(calendar: dict[str, Any], day: date) -> bool:
+    """Whether a day is one of a release's calendar."""
+    return day.isoweekday() not in calendar["weekend"] and day.isoformat() not in calendar["holidays"]
+
+
 @lru_cache(maxsize=64)
-def _zone(name: str) -> ZoneInfo:
+def zone_of(name: str) -> ZoneInfo:
+    """An IANA time zone. Raises ``CannotEvaluate RELEASE_MANIFEST`` for one that is not known here."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:

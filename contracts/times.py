@@ -35,3 +35,11 @@ def parse_rfc3339(text: str) -> datetime:
     if not _RFC3339.fullmatch(text):
         raise ValueError(f"not RFC 3339 with six digits: {text!r}")
     return datetime.fromisoformat(text[:-1]).replace(tzinfo=UTC)
+
+
+def parse_moment(text: str) -> datetime:
+    """What a person writes: ISO 8601 with its zone, ``2026-11-27T10:00:00Z`` or ``…+02:00``; in UTC. ``ValueError``."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"a moment without a zone: {text!r}")
+    return moment.astimezone(UTC)

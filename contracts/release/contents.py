@@ -16,6 +16,7 @@ from typing import Any
 from contracts import opa_bundle, schemas
 from contracts.canonical import canonical_bytes, parse_json, sha256_hex
 from contracts.errors import NotTrusted, Refused
+from contracts.freeze_windows import check_freezes
 from contracts.keys import INTOTO_TYPE, PROPOSAL_TYPE
 from contracts.release.envelope import open_envelope_bytes
 from contracts.release.limits import TARGET_BYTES_MAX
@@ -133,6 +134,7 @@ def _environment(role: Role, data: bytes) -> dict[str, Any]:
     if role.environment != "sandbox" and has_wildcard(value):
         raise NotTrusted("RELEASE_WILDCARD", f"{role.environment} admits no wildcard")
     _by_schema("symphony.environment/1", value)
+    check_freezes(value, role.not_before, role.expires_at)
     return value
 
 
