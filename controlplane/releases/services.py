@@ -88,7 +88,7 @@ async def approve(context: Context, principal: Principal, environment: str, numb
     async with context.pool.transaction() as connection:
         await trust_services.lock(connection)
         trust = await trust_services.trust_for(connection, environment)
-        row = await _row(connection, environment, number)
+        row = await row_of(connection, environment, number)
         wanted = _opened(trust, Ask(principal, envelope, environment, number), "approve", row["metadata_digest"])
         key_id, signature = str(principal.key_id), str(wanted.get("signature"))
         if not _SIGNATURE.fullmatch(signature):
@@ -104,7 +104,7 @@ async def approve(context: Context, principal: Principal, environment: str, numb
         reached = len(role.approver_key_ids) >= trust.approvals_min
         kept = orjson.dumps(envelope)
         values = (environment, number, key_id, signature, principal.name, kept, reached)
-        await _execute(connection, "approve", values)
+        await execute(connection, "approve", values)
     return "APPROVED" if reached else "PROPOSED"
 
 
@@ -113,7 +113,7 @@ async def promote(context: Context, principal: Principal, environment: str, numb
     async with context.pool.transaction() as connection:
         await trust_services.lock(connection)
         trust = await trust_services.trust_for(connection, environment)
-        row = await _row(connection, environment, number)
+        row = await row_of(connection, environment, number)
         ask = Ask(principal, envelope, environment, number)
         _opened(trust, ask, "promote", row["metadata_digest"])
         if row["status"] != "APPROVED":
@@ -124,7 +124,7 @@ async def promote(context: Context, principal: Principal, environment: str, numb
         newest = await trust_services.newest_files(connection)
         files = trust_services.publication(context, newest, [RoleFile(environment, number, content)])
         values = (environment, number, principal.name, principal.key_id, ask.kept, *trust_services.columns(files))
-        await _execute(connection, "activate", values)
+        await execute(connection, "activate", values)
     await trust_services.log_published(context, files)
     return role
 
@@ -150,7 +150,7 @@ async def listed(context: Context, environment: str) -> list[dict[str, Any]]:
 async def shown(context: Context, environment: str, number: int) -> dict[str, Any]:
     """One release with its metadata, approvals, targets and events. Raises ``Refused NOT_FOUND``."""
     async with context.pool.transaction() as connection:
-        row = await _row(connection, environment, number)
+        row = await row_of(connection, environment, number)
         out = dict(row)
         for name in ("approvals", "targets", "events"):
             out[name] = await (await connection.execute(_SQL[name], (environment, number))).fetchall()
@@ -215,7 +215,8 @@ async def _signatures(connection: Connection, environment: str, number: int) -> 
     return {row["key_id"]: row["signature"] for row in rows}
 
 
-async def _row(connection: Connection, environment: str, number: int) -> dict[str, Any]:
+async def row_of(connection: Connection, environment: str, number: int) -> dict[str, Any]:
+    """A release's row. Raises ``Refused NOT_FOUND``."""
     row = await (await connection.execute(_SQL["one"], (environment, number))).fetchone()
     if row is None:
         raise Refused("NOT_FOUND", f"there is no release {number} of {environment[:32]}")
@@ -224,10 +225,11 @@ async def _row(connection: Connection, environment: str, number: int) -> dict[st
 
 async def _changed(context: Context, name: str, values: tuple[Any, ...]) -> None:
     async with context.pool.transaction() as connection:
-        await _execute(connection, name, values)
+        await execute(connection, name, values)
 
 
-async def _execute(connection: Connection, name: str, values: tuple[Any, ...]) -> None:
+async def execute(connection: Connection, name: str, values: tuple[Any, ...]) -> None:
+    """One changing statement; what the database refuses by a release's state is ``RELEASE_STATE``."""
     try:
         await connection.execute(_SQL[name], values)
     except (psycopg.errors.RaiseException, psycopg.errors.UniqueViolation) as error:
