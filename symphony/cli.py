@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from contracts.errors import CannotEvaluate, Misused, NotTrusted, SymphonyError
-from symphony.commands import demo, desk, evidence, fleet, payments, release, stack
+from symphony.commands import demo, desk, evidence, fleet, payments, release, release_life, stack
 from symphony.commands.invariants import command as invariants
 from symphony.commands.policy import command as policy
 from symphony.commands.resolve import resolve
@@ -49,6 +49,7 @@ for _command in (
 ):  # fmt: skip
     cli.add_command(_command)
 payments.payment.add_command(resolve)
+release_life.register(release.release)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -19,12 +19,16 @@ SELECT sha256 FROM symphony.log_release_metadata WHERE role = %s AND version = %
 -- One version of a TUF role as a leaf.
 SELECT symphony.log_role_version(%s, %s, %s, %s, %s, %s) AS index
 
+-- name: own_event
+-- What happened to a release as a leaf.
+SELECT symphony.log_release_event(%s, %s, %s) AS index
+
 -- name: environment_data
 -- Environment data of every release that is or was active, newest first.
 SELECT v.number, t.sha256
 FROM symphony.policy_versions AS v
 JOIN symphony.release_targets AS t ON t.environment = v.environment AND t.number = v.number
-WHERE v.environment = %s AND v.status IN ('ACTIVE', 'SUPERSEDED')
+WHERE v.environment = %s AND v.activated_at IS NOT NULL
   AND t.path IN ('environment.json', v.environment || '/' || v.number || '/environment.json')
 ORDER BY v.number DESC
 

@@ -15,7 +15,7 @@ from contracts.release.limits import RELEASE_BYTES_MAX, TARGETS_MAX
 from controlplane.api.http import bytes_answer, json_answer, read_object
 from controlplane.context import Context
 from controlplane.identity import identify, require
-from controlplane.releases import services
+from controlplane.releases import life_routes, services
 from controlplane.trust.routes import from_base64
 
 _PROPOSAL_BYTES_MAX = RELEASE_BYTES_MAX * 3 // 2
@@ -23,7 +23,7 @@ _PROPOSAL_BYTES_MAX = RELEASE_BYTES_MAX * 3 // 2
 
 def routes(context: Context) -> list[BaseRoute]:
     """The routes of this folder."""
-    return [*_officers(context), *_machines(context)]
+    return [*_officers(context), *life_routes.routes(context), *_machines(context)]
 
 
 def _officers(context: Context) -> list[BaseRoute]:

@@ -5,7 +5,7 @@ Rules, each with a refusal in ``tests/releases/test_workflow.py``:
 * every change is asked for by an officer of the environment's role, in an envelope by his own key, which is kept;
 * a proposal is checked by the same rules as in a sidecar, and is the proposer's own;
 * nobody approves his own proposal; one key material counts once; a signature over other bytes is refused;
-* a promotion needs the threshold, the next number and the release's own times; it is one transaction with its metadata,
+* a promotion needs the threshold, the next number, the release's own times and no freeze; it is one transaction with its metadata,
   one at a time (advisory lock), judged by the unique index on the active row.
 """
 
@@ -27,6 +27,8 @@ from contracts.release.model import Role
 from contracts.release.trust import Trust
 from controlplane.context import Context
 from controlplane.identity import Principal, opened_envelope
+from controlplane.releases import freezing
+from controlplane.releases.refusing import keeps_refusals
 from controlplane.store import queries
 from controlplane.store.database import Connection
 from controlplane.trust import services as trust_services
@@ -83,6 +85,7 @@ async def _record_proposal(
     await _changed(context, "propose", values)
 
 
+@keeps_refusals("approve")
 async def approve(context: Context, principal: Principal, environment: str, number: int, envelope: Any) -> str:
     """Record an approval; the status after it. Raises ``OFFICER_IS_PROPOSER``, ``RELEASE_SIGNATURE``, …"""
     async with context.pool.transaction() as connection:
@@ -108,6 +111,7 @@ async def approve(context: Context, principal: Principal, environment: str, numb
     return "APPROVED" if reached else "PROPOSED"
 
 
+@keeps_refusals("promote")
 async def promote(context: Context, principal: Principal, environment: str, number: int, envelope: Any) -> Role:
     """Activate an approved release: its role file, snapshot and timestamp and the status in one transaction (D5)."""
     async with context.pool.transaction() as connection:
@@ -118,6 +122,7 @@ async def promote(context: Context, principal: Principal, environment: str, numb
         _opened(trust, ask, "promote", row["metadata_digest"])
         if row["status"] != "APPROVED":
             raise Refused("RELEASE_STATE", f"release {number} is {row['status']}")
+        await freezing.demand_unfrozen(context, connection, environment)
         content = _signed(row["metadata"], await _signatures(connection, environment, number))
         role = rules.verify_role(trust, content, environment)
         await _check_promotion(context, connection, trust, role)

@@ -10,7 +10,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -45,8 +45,11 @@ class Officer:
 
     def ask(self, action: str, environment: str, number: int, metadata_digest: str, **more: Any) -> dict[str, Any]:
         """A signed request about one release."""
-        subject = {"environment": environment, "number": number, "metadata_digest": metadata_digest}
-        return make_envelope(self.key, REQUEST_TYPE, canonical_bytes({"action": action, **subject, **more}))
+        return self.say(action, environment=environment, number=number, metadata_digest=metadata_digest, **more)
+
+    def say(self, action: str, **fields: Any) -> dict[str, Any]:
+        """A signed request."""
+        return make_envelope(self.key, REQUEST_TYPE, canonical_bytes({"action": action, **fields}))
 
 
 class ControlPlane:
@@ -63,17 +66,17 @@ class ControlPlane:
         """With the client certificate of ``DIR/officers/<name>/`` (``client.pem``, ``client-key.pem``)."""
         return cls(url, client_context(folder / "client.pem", folder / "client-key.pem", ca))
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, **query: str) -> Any:
         """A JSON document."""
-        return orjson.loads(self.get_bytes(path))
+        return orjson.loads(self.get_bytes(path, **query))
 
-    def get_bytes(self, path: str) -> bytes:
+    def get_bytes(self, path: str, **query: str) -> bytes:
         """The bytes at an address."""
-        return self._call("GET", path, None)
+        return self._call("GET", quote(path) + (f"?{urlencode(query)}" if query else ""), None)
 
     def post(self, path: str, body: Any) -> Any:
         """Post JSON; the JSON answer, ``None`` when it is empty."""
-        answer = self._call("POST", path, orjson.dumps(body))
+        answer = self._call("POST", quote(path), orjson.dumps(body))
         return orjson.loads(answer) if answer else None
 
     def release(self, environment: str, number: int) -> dict[str, Any]:
@@ -118,7 +121,7 @@ class ControlPlane:
         connection = http.client.HTTPSConnection(self._host, self._port, context=self._context, timeout=TIMEOUT_S)
         headers = {"content-type": "application/json"} if body is not None else {}
         try:
-            connection.request(method, quote(path), body, headers)
+            connection.request(method, path, body, headers)
             response = connection.getresponse()
             answer = response.read(RELEASE_BYTES_MAX + 1)
         except (OSError, http.client.HTTPException) as error:

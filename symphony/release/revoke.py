@@ -10,7 +10,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from contracts.release import rules
-from contracts.release.trust import root_of, trust_of
+from contracts.release.model import Revocations
+from contracts.release.trust import Trust, root_of, trust_of
 from symphony.release.ceremony import signed_revocations
 from symphony.release.client import ControlPlane
 
@@ -37,8 +38,13 @@ def revoke(
     now: datetime,
 ) -> int:
     """Publish the next list: every entry of the published one, verified here, and these. Its version."""
-    roots, targets, data = control.trust(environment, root_of(root).version)
-    trust = trust_of(root_of(root, roots), targets, environment)
-    before = rules.verify_revocations(trust, data, environment)
+    _, before = published(control, environment, root)
     signed = signed_revocations(key, environment, before.version + 1, [*before.entries, *entries], now)
     return publish_revocations(control, environment, signed)
+
+
+def published(control: ControlPlane, environment: str, root: bytes) -> tuple[Trust, Revocations]:
+    """The custodians' word and the revocation list that are published, from one's own pinned root."""
+    roots, targets, data = control.trust(environment, root_of(root).version)
+    trust = trust_of(root_of(root, roots), targets, environment)
+    return trust, rules.verify_revocations(trust, data, environment)

@@ -1,6 +1,8 @@
-"""Roll back to release M: the next release with the digests of M, approved as any other (design section 4).
+"""The bytes of a release again, as the next release, approved as any other (design section 4): one thing, two verbs.
 
-Bundle, invariants, environment data, schemas, manifests and gate result are M's own bytes. Revocations never go back.
+``rollback`` brings back release M; ``renew`` gives the active release another life before its role runs out. Bundle,
+invariants, environment data, schemas, manifests and gate result are M's own bytes, so nothing is built or checked anew: the
+checks of its proposal were about these digests. Reason, times and proposer are new. Revocations never go back.
 """
 
 from __future__ import annotations
@@ -24,8 +26,10 @@ def rollback(
     root: bytes,
     now: datetime,
 ) -> Draft:
-    """Propose the next release with the digests of release ``to``, which must have been active."""
+    """Propose the next release with the digests of release ``to``, which must have been active and is not withdrawn."""
     status = control.release(environment, to)["status"]
+    if status == "WITHDRAWN":
+        raise Refused("RELEASE_STATE", f"release {to} was withdrawn")
     if status not in {"ACTIVE", "SUPERSEDED"}:
         raise Refused("RELEASE_STATE", f"release {to} was never active ({status})")
     files = downloaded(control, environment, to, root).files
@@ -41,3 +45,16 @@ def rollback(
         root=root,
         now=now,
     )
+
+
+def renew(
+    control: ControlPlane, officer: Officer, *, environment: str, reason: str, change_ticket: str, root: bytes, now: datetime
+) -> tuple[int, Draft]:
+    """Propose the next release with the digests of the active one: its number, and the draft."""
+    active = [int(entry["number"]) for entry in control.releases(environment) if entry["status"] == "ACTIVE"]
+    if not active:
+        raise Refused("RELEASE_STATE", f"no release of {environment} is active", next_step="symphony release list")
+    draft = rollback(
+        control, officer, environment=environment, to=active[0], reason=reason, change_ticket=change_ticket, root=root, now=now
+    )
+    return active[0], draft

@@ -40,6 +40,16 @@ def running(world: World, database: Database) -> Iterator[Running]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def shared(postgres: TestPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One control plane for a module's tests: each goes on with the numbers that it finds."""
+    made = postgres.new_database("controlplane")
+    with control_plane(World(tmp_path_factory.mktemp("shared") / "stack"), made.writer) as up:
+        up.database = made
+        yield up
+    postgres.drop(made)
+
+
 @pytest.fixture
 def following(mirror: Mirror) -> ReleaseFollower:
     """A follower with release 1 in force."""

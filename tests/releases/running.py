@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
+import psycopg
 import uvicorn
+from tuf.api.metadata import Metadata
 
+from contracts.keys import signer_of
 from contracts.release import HttpsSource
 from contracts.tls import client_context, server_context, uvicorn_config
 from controlplane.app import create_app
@@ -28,6 +31,7 @@ from symphony.release.review import review
 from symphony.release.revoke import publish_revocations, publish_trust
 from symphony.stack import credentials
 from tests.releases.support import ENVIRONMENT, SERVICE, World
+from tests.support.database import Database as TestDatabase
 
 
 @dataclass
@@ -40,6 +44,7 @@ class Running:
     context: Context
     logged: list[tuple[str, int, str]]
     loop: asyncio.AbstractEventLoop
+    database: TestDatabase | None = None
 
     def control(self, name: str) -> ControlPlane:
         """The API as a person with a certificate: an officer, ``esnart``, ``custodian-1``."""
@@ -84,6 +89,26 @@ class Running:
             reviewed = review(control, ENVIRONMENT, number, root=self.world.root, now=self.world.clock.now())
             out.append(approve(control, self.world.officer(name), reviewed))
         return out
+
+
+    def signed(self, made: Draft, *names: str) -> None:
+        """Approvals as the client sends them, without its review: for tests of what comes after."""
+        for name in names or ("bruno", "chanda"):
+            officer = self.world.officer(name)
+            signature = signer_of(officer.key).sign(Metadata.from_bytes(made.metadata).signed_bytes).signature
+            envelope = officer.ask("approve", ENVIRONMENT, made.number, made.digest, signature=signature)
+            self.control(name).post(f"/v1/releases/{ENVIRONMENT}/{made.number}/approvals", {"envelope": envelope})
+
+    def promoted(self, made: Draft, name: str = "alice") -> str:
+        """The promotion of an approved release."""
+        return promote(self.control(name), self.world.officer(name), ENVIRONMENT, made.number)
+
+    def rows(self, statement: LiteralString, *values: Any) -> list[tuple[Any, ...]]:
+        """What the shared control plane's database says, as its reader."""
+        assert self.database is not None
+        with psycopg.connect(self.database.reader) as connection:
+            connection.execute("SET ROLE symphony_control_reader")
+            return connection.execute(statement, values).fetchall()
 
 
 def _folder_of(world: World, name: str) -> Path:

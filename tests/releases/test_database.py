@@ -63,6 +63,7 @@ def test_activation_is_by_the_function_only(database: Database) -> None:
         connection.execute("UPDATE symphony.policy_versions SET status = 'ACTIVE', is_active = true")
 
 
+@pytest.mark.needs_schema("controlplane", 3)  # a promotion asks for freezes
 @pytest.mark.parametrize("table", TABLES)
 def test_even_the_owner_edits_no_history(running: Running, database: Database, table: str) -> None:
     running.release()
@@ -75,6 +76,7 @@ def test_even_the_owner_edits_no_history(running: Running, database: Database, t
                 connection.execute(statement.encode())
 
 
+@pytest.mark.needs_schema("controlplane", 3)  # a promotion asks for freezes
 @pytest.mark.parametrize("change", ["checksum = repeat('0', 64)", "status = 'PROPOSED', is_active = false",
                                     "reason = 'another'", "number = 9"])  # fmt: skip
 def test_even_the_owner_changes_no_policy_version(running: Running, database: Database, change: str) -> None:

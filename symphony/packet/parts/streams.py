@@ -24,6 +24,7 @@ from symphony.packet.parts.trust import TrustedKeys, verify_dsse
 BATCH_KIND = "application/vnd.symphony.evidence-batch.v1"
 HEARTBEAT_KIND = "application/vnd.symphony.evidence-heartbeat.v1"
 OWN = "controlplane"
+OWN_KINDS = ("symphony.evidence/release_metadata/1", "symphony.evidence/release_event/1")
 
 
 @dataclass
@@ -112,7 +113,7 @@ def check_numbers(part: LogPart, batches: list[SealedBatch], trust: TrustedKeys,
         if not moved and ((stream, seq) != named or document["environment"] != trust.environment):
             findings.add(WRONG, f"{label}: the batch there says stream={named[0]} seq={named[1]}")
             moved = True
-        own = stream == OWN and document["schema"] == "symphony.evidence/release_metadata/1"
+        own = stream == OWN and document["schema"] in OWN_KINDS
         if index not in covered and not own:
             findings.add(MISSING, f"{label}: no signed batch carries it")
         expected = last.get(stream, 0 if part.first == 0 else seq - 1) + 1
