@@ -155,6 +155,17 @@ class Plane:
         asyncio.run(_publish(self, number, canonical_bytes(data)))
 
 
+async def log_withdrawal(plane: Plane) -> None:
+    """Log an event of release 1 as the control plane does."""
+    context = _context(plane.database, plane.ceremony)
+    async with context.pool.transaction() as connection:
+        await own.log_event(
+            context, connection, "WITHDRAWN", environment=ENVIRONMENT, number=1, action="withdraw",
+            actor_key_id="ab" * 32, envelope_sha256="cd" * 32,
+        )  # fmt: skip
+    await context.pool.close()
+
+
 def export_packet(
     plane: Plane, out: Path, *, postings: list[dict[str, Any]] | None = None, **period: str
 ) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import subprocess
 import sys
@@ -19,7 +20,17 @@ from contracts.times import rfc3339
 from symphony.evidence_export import export
 from symphony.packet import verifier_source, verify_folder
 from symphony.packet.parts.findings import SENTENCE
-from tests.evidence.support import Plane, Sidecar, export_packet, key_entry, own_plane, posting, story, verify
+from tests.evidence.support import (
+    Plane,
+    Sidecar,
+    export_packet,
+    key_entry,
+    log_withdrawal,
+    own_plane,
+    posting,
+    story,
+    verify,
+)
 from tests.support.database import TestPostgres
 
 FILES = {
@@ -145,6 +156,19 @@ def test_two_releases_and_a_rotated_evidence_key_verify(fresh: tuple[Plane, Side
     assert plane.send(late).status_code == 200
     assert plane.beat(Sidecar("rail", key=old).heartbeat(1)).status_code == 200, "a key of an earlier release"
     packet = export_packet(plane, tmp_path / "packet")
+    code, text = verify(packet)
+    assert code == 0, text
+
+
+@pytest.mark.needs_schema("controlplane", 3)
+def test_what_happened_to_a_release_stands_in_the_packet_and_verifies(
+    fresh: tuple[Plane, Sidecar], tmp_path: Path
+) -> None:
+    """The log's own records ride in no sidecar's batch: role versions and releases' events, and nothing else."""
+    plane, sidecar = fresh
+    asyncio.run(log_withdrawal(plane))
+    packet = export_packet(plane, tmp_path / "packet", postings=story(plane, sidecar))
+    assert "symphony.evidence/release_event/1" in (packet / "records.jsonl").read_text()
     code, text = verify(packet)
     assert code == 0, text
 

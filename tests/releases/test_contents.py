@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from contracts.errors import NotTrusted
 from contracts.release import ReleaseFollower
 from symphony.stack.credentials import new_key
@@ -38,6 +40,24 @@ def test_environment_data_of_another_environment(mirror: Mirror, following: Rele
 
 def test_environment_data_that_breaks_its_schema(mirror: Mirror, following: ReleaseFollower) -> None:
     data = {**environment_data(), "surprise": True}
+    mirror.put_release(mirror.world.draft(2, mirror.world.files(environment_data=data)))
+    refused(following, "RELEASE_MANIFEST")
+
+
+@pytest.mark.parametrize(
+    "freeze",
+    [
+        {"name": "always", "calendar": "utc"},
+        {"name": "typo", "calendar": "utc", "first_day": "2026-12-31"},
+        {"name": "nowhere", "calendar": "moon", "business_days_only": True},
+        {"name": "for-good", "calendar": "utc", "first_date": "2020-01-01"},
+    ],
+    ids=["no condition", "unknown field", "no such calendar", "no hour left"],
+)
+def test_a_freeze_window_that_means_nothing_or_never_opens(
+    mirror: Mirror, following: ReleaseFollower, freeze: dict[str, Any]
+) -> None:
+    data = environment_data() | {"calendars": {"utc": {"timezone": "UTC", "weekend": [], "holidays": []}}, "freezes": [freeze]}
     mirror.put_release(mirror.world.draft(2, mirror.world.files(environment_data=data)))
     refused(following, "RELEASE_MANIFEST")
 
