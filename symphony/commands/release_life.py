@@ -16,6 +16,11 @@ from symphony.commands.release import officer_option, reason_option, ticket_opti
 from symphony.release.client import ControlPlane, Officer
 from symphony.stack.layout import Layout
 
+REVOCATION = {
+    "published": "its signed metadata is revoked",
+    "not_needed": "it was never approved, so there is nothing to revoke",
+    "missing": "its signed metadata is NOT revoked",
+}
 asker_option = click.option("--as", "officer", default="alice", show_default=True, help="Who asks.")
 
 
@@ -48,38 +53,50 @@ def register(group: click.Group) -> None:
     "--security-as", "security_officer",
     help="The security officer who revokes what was approved, such as esnart. Needed unless it is only proposed.",
 )  # fmt: skip
+@click.option("--stop-running", is_flag=True, help="Revoke it although a service still runs it, and so stops.")
 @output_option
 def withdraw(
-    number: int, folder: Path, environment: str, officer: str, reason: str, security_officer: str | None, output: str
-) -> None:
+    number: int, folder: Path, environment: str, officer: str, reason: str, security_officer: str | None,
+    stop_running: bool, output: str,
+) -> None:  # fmt: skip
     """Take a release back for good: it is neither approved, promoted nor served any more, and its number is burned.
 
     What was approved is also revoked, by the digest of its signed role metadata, so that nobody can serve its signatures.
     That takes the security officer; without him the release is withdrawn, and the command ends with 1 and says what is
     missing. The active release cannot be withdrawn: promote another first. Again is no error.
     """
-    from symphony.release.withdraw import MISSING, revoke_release
+    from symphony.release.withdraw import MISSING
     from symphony.release.withdraw import withdraw as ask
 
     layout = layout_of(folder, environment)
     security = None if security_officer is None else _security_officer(layout, security_officer)
     revocation = ask(*_officer(layout, officer), environment, number, reason)
-    if security is not None:
-        control = ControlPlane.for_folder(layout.url("controlplane"), security, layout.ca)
-        key = Officer.from_folder(security).key
-        root, now = layout.root.read_bytes(), SystemClock().now()
-        version = revoke_release(control, key, environment, number, reason, root=root, now=now)
+    if security is not None and revocation != "published":
+        _revoke(layout, security, environment, number, reason, stop_running=stop_running)
         revocation = "published"
     if output == "json":
         show_json({"number": number, "status": "WITHDRAWN", "revocation": revocation})
     else:
-        say(f"release {number} is WITHDRAWN; the next number is free for another: symphony release propose")
-        if security is not None:
-            say(f"  its signed metadata is revoked by {security.name}, list {version}")
+        say(f"release {number} is WITHDRAWN; {REVOCATION[revocation]}")
     if revocation == MISSING:
         detail = f"release {number} was approved: until its metadata is revoked, its signatures could be served again"
         next_step = f"symphony release withdraw {number} --as {officer} --reason ... --security-as <security officer>"
         raise Refused("RELEASE_NOT_REVOKED", detail, next_step=next_step)
+
+
+def _revoke(
+    layout: Layout, security: Path, environment: str, number: int, reason: str, *, stop_running: bool
+) -> None:
+    from symphony.release.withdraw import revoke_release, running
+
+    control = ControlPlane.for_folder(layout.url("controlplane"), security, layout.ca)
+    still = [] if stop_running else running(control, environment, number)
+    if still:
+        detail = f"release {number} is withdrawn and not revoked: {', '.join(still)} runs it and would stop"
+        raise Refused("RELEASE_NOT_REVOKED", detail, next_step="symphony fleet; or the same again with --stop-running")
+    key = Officer.from_folder(security).key
+    root, now = layout.root.read_bytes(), SystemClock().now()
+    revoke_release(control, key, environment, number, reason, root=root, now=now)
 
 
 @click.command()

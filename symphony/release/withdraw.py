@@ -30,6 +30,13 @@ def withdraw(control: ControlPlane, officer: Officer, environment: str, number: 
     return str(answer["revocation"])
 
 
+def running(control: ControlPlane, environment: str, number: int) -> list[str]:
+    """The services that said last that they run release ``number``: they stop when it is revoked."""
+    fleet = control.get("/v1/fleet")["services"]
+    there = [one for one in fleet if (one["environment"], one["active_number"]) == (environment, number)]
+    return [f"{one['service']} ({one['instance']})" for one in there]
+
+
 def revoke_release(
     control: ControlPlane, key: Ed25519PrivateKey, environment: str, number: int, reason: str, *, root: bytes, now: datetime
 ) -> int:

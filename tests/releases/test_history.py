@@ -14,8 +14,10 @@ from psycopg import errors
 from contracts.canonical import sha256_hex
 from contracts.times import parse_rfc3339, rfc3339
 from symphony.cli import main
+from symphony.release.client import ControlPlane
 from tests.releases.running import Running
 from tests.releases.support import ENVIRONMENT
+from tests.releases.test_faces import STATUS
 from tests.releases.test_freezing import approved, frozen, together
 from tests.releases.test_withdrawing import refused, withdrawn
 
@@ -207,6 +209,14 @@ def run(shared: Running, capsys: pytest.CaptureFixture[str]) -> Run:
     return call
 
 
+def active_number(shared: Running) -> int:
+    """The active release; one is promoted where there is none yet."""
+    active: LiteralString = "SELECT number FROM symphony.policy_versions WHERE is_active"
+    if not shared.rows(active):
+        shared.promoted(approved(shared))
+    return int(shared.rows(active)[0][0])
+
+
 WHY = ("--as", "bruno", "--reason", "not this one")
 
 
@@ -221,11 +231,27 @@ def test_the_withdrawal_at_the_command_line(shared: Running, run: Run) -> None:
     assert (code, "but esnart" in text) == (2, True)
     code, said = run("withdraw", made.number, *WHY, "--security-as", "esnart", "-o", "json")
     assert (code, said) == (0, {"number": made.number, "status": "WITHDRAWN", "revocation": "published"})
-    ((active,),) = shared.rows("SELECT number FROM symphony.policy_versions WHERE is_active")
+    active = active_number(shared)
     code, text = run("withdraw", active, *WHY, "--security-as", "esnart")
     assert code == 1
     assert "RELEASE_IN_FORCE" in text
     assert "release renew" in text
+
+
+def test_a_release_that_a_service_still_runs_is_revoked_only_by_who_says_so(shared: Running, run: Run) -> None:
+    """A service that refused the next release runs the superseded one: its revocation stops it."""
+    old = approved(shared, cap_minor=14)
+    shared.promoted(old)
+    service = ControlPlane(shared.url, shared.service_context())
+    service.post("/v1/fleet/status", {**STATUS, "active": {"number": old.number, "metadata_digest": old.digest}})
+    shared.promoted(approved(shared, cap_minor=15))
+    asked = ("withdraw", old.number, *WHY, "--security-as", "esnart")
+    code, text = run(*asked)
+    assert code == 1
+    assert "is withdrawn and not revoked: reference-rail (" in text
+    assert "--stop-running" in text
+    code, text = run(*asked, "--stop-running")
+    assert (code, "its signed metadata is revoked" in text) == (0, True)
 
 
 def test_the_freeze_at_the_command_line(shared: Running, run: Run) -> None:
@@ -247,7 +273,7 @@ def test_the_freeze_at_the_command_line(shared: Running, run: Run) -> None:
 
 
 def test_the_renewal_and_the_history_at_the_command_line(shared: Running, run: Run) -> None:
-    ((active,),) = shared.rows("SELECT number FROM symphony.policy_versions WHERE is_active")
+    active = active_number(shared)
     code, text = run("renew", *WHY)
     assert (code, f"the digests of release {active}, which is active" in text) == (0, True)
     code, text = run("as-of", "--at", rfc3339(database_time(shared)))
