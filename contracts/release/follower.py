@@ -5,7 +5,9 @@ between any two leaves a state that ``start`` and ``refresh`` take up again: the
 
 ``refresh`` also renews what does not hang on a new release: the lease (timestamp), the officers, the revocation list. It puts a
 renewed ``VerifiedRelease`` into ``active`` even when it returns None or raises about a candidate; callers compare
-``active.revocations_version``. A release in force whose own digest is revoked stops being active (fail closed).
+``active.revocations_version``. A release in force whose own digest is revoked stops being active (fail closed), before
+anything is written: a full disk does not keep it. A repository whose metadata does not hold is reported in ``refused``
+as a release is, under the release number that it named last.
 
 Blocking; call it by ``asyncio.to_thread``. One folder has one follower.
 """
@@ -106,9 +108,7 @@ class ReleaseFollower:
         Raises ``NotTrusted`` or ``CannotEvaluate``; ``active`` stays (but see the module on revocation).
         """
         with self._lock:
-            state = self._refreshed()
-            if self.active is not None:
-                self.active = _renewed(self.active, state)
+            state = self._reporting(self._refreshed)
             try:
                 return self._follow(state)
             except SymphonyError as error:
@@ -125,6 +125,15 @@ class ReleaseFollower:
             return {}  # nobody, until the next refresh
         return {key_id: key for key_id, key in trust.officers.items() if newest.get(key_id) == key}
 
+    def _reporting(self, refreshed: Callable[[], _State]) -> _State:
+        """A repository that does not hold is a refusal, too, under the number that it named last (0: none yet)."""
+        try:
+            return refreshed()
+        except SymphonyError as error:
+            if error.code != "RELEASE_UNREACHABLE":  # nobody answered: nothing was refused
+                self.refused = (self._named(), error.code)
+            raise
+
     def _refreshed(self) -> _State:
         self._repository.refresh()
         roots = tuple(self._repository.roots())
@@ -139,11 +148,15 @@ class ReleaseFollower:
         revocations = rules.verify_revocations(trust, revocations_bytes, self.environment, self._known_revocations())
         if now >= min(lease_expires_at, trust.expires_at, revocations.expires_at):
             raise NotTrusted("RELEASE_EXPIRED", "root, targets, snapshot, timestamp or revocation list has run out")
+        state = _State(trust, targets, roots, revocations, now, lease_expires_at)
+        if self.active is not None:  # before it is durable: a further refusal is never too early
+            self.active = _renewed(self.active, state)
+            self._stop_if_revoked(state)
         if self._revocations is None or revocations.version > self._revocations.version:
             self._held.save(REVOCATIONS, Held(revocations_bytes, targets, roots))
         self._revocations = revocations
         self._held.save_lease(now, timestamp)
-        return _State(trust, targets, roots, revocations, now, lease_expires_at)
+        return state
 
     def _follow(self, state: _State) -> VerifiedRelease | None:
         if self._published() is None:
@@ -210,6 +223,12 @@ class ReleaseFollower:
     def _published(self) -> int | None:
         meta = parse(self._repository.file("snapshot"), Snapshot).signed.meta.get(f"{self.environment}.json")
         return meta.version if meta else None
+
+    def _named(self) -> int:
+        try:
+            return self._published() or 0
+        except NotTrusted:
+            return 0
 
     def _stop_if_revoked(self, state: _State) -> None:
         active, now = self.active, self._clock.now()
