@@ -45,7 +45,14 @@ class FileRecord:
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Replace a file whole: written beside, synced, renamed, folder synced."""
+    """Replace a file whole: written beside, synced, renamed, folder synced. Raises ``CannotEvaluate CONFIGURATION``."""
+    try:
+        _write_durably(path, data)
+    except OSError as error:
+        raise CannotEvaluate("CONFIGURATION", f"{path} cannot be written: {error}") from error
+
+
+def _write_durably(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".new")
     with beside.open("wb") as file:

@@ -40,7 +40,6 @@ class Repository:
 
     def refresh(self) -> None:
         """Root, timestamp, snapshot, targets by TUF. Raises ``NotTrusted`` or ``CannotEvaluate`` ``RELEASE_*``."""
-        self._metadata.mkdir(parents=True, exist_ok=True)
         config = UpdaterConfig(
             max_root_rotations=limits.ROOT_ROTATIONS_MAX,
             max_delegations=8,
@@ -50,6 +49,7 @@ class Repository:
             targets_max_length=limits.ROLE_BYTES_MAX,
         )
         with _our_errors():
+            self._metadata.mkdir(parents=True, exist_ok=True)
             updater = Updater(
                 str(self._metadata),
                 _METADATA,
@@ -85,7 +85,8 @@ class Repository:
     def download(self, prefix: str, targets: Mapping[str, Target], folder: Path) -> None:
         """Every target into ``folder/<sha256>``; what is there already and right is not fetched again."""
         assert self._updater is not None, "refresh first"
-        folder.mkdir(parents=True, exist_ok=True)
+        with _our_errors():
+            folder.mkdir(parents=True, exist_ok=True)
         for path, target in targets.items():
             with _our_errors():
                 info = self._updater.get_targetinfo(prefix + path)
