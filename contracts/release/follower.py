@@ -78,6 +78,7 @@ class ReleaseFollower:
         )
         self._revocations: Revocations | None = None
         self._roles: list[Role] = []
+        self._custodians: tuple[int, int] | None = None
         self._lock = threading.Lock()
 
     def start(self) -> VerifiedRelease | None:
@@ -140,6 +141,7 @@ class ReleaseFollower:
         root = root_of(self._root_bytes, roots)
         targets = self._repository.file("targets")
         trust = trust_of(root, targets, self.environment)
+        self._check_not_older(trust)
         now = self._clock.now()
         timestamp = self._repository.file("timestamp")
         snapshot = self._repository.file("snapshot")
@@ -251,6 +253,29 @@ class ReleaseFollower:
     def _held_trust(self, held: Held) -> tuple[Trust, Root]:
         root = root_of(self._root_bytes, held.roots)
         return trust_of(root, held.targets, self.environment), root
+
+    def _check_not_older(self, trust: Trust) -> None:
+        """Rule 16: TUF's cache may be lost or put back; what is held here remembers."""
+        versions = (trust.root.version, trust.targets.version)
+        if self._custodians is None:
+            self._custodians = self._held_custodians()
+        if versions[0] < self._custodians[0] or versions[1] < self._custodians[1]:
+            raise NotTrusted("RELEASE_ROLLBACK", f"root and targets {versions} after {self._custodians}")
+        self._custodians = versions
+
+    def _held_custodians(self) -> tuple[int, int]:
+        """The versions of root and targets under which release and list were taken; of those that hold."""
+        root = targets = 0
+        accepted = self._record.highest()
+        for place in (REVOCATIONS, *([place_of(*accepted)] if accepted else [])):
+            held = self._held.load(place)
+            try:
+                trust = self._held_trust(held)[0] if held else None
+            except NotTrusted:
+                continue  # it was edited: ``start`` says so
+            if trust is not None:
+                root, targets = max(root, trust.root.version), max(targets, trust.targets.version)
+        return root, targets
 
     def _held_lease(self, root: Root) -> tuple[datetime, datetime]:
         fetched_at, data = self._held.load_lease()

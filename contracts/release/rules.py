@@ -17,6 +17,8 @@
 14. A revocation list is signed by the security officer, is of this environment, contains every entry of the list before
     it, and revokes nobody whom only the custodians may remove.
 15. The engine compiles the policy and answers its self-test, the compiled-in invariants hold: injected by the service.
+16. Root and targets are no older than those under which the held release and revocation list were taken: TUF's own cache
+    may be lost (``contracts.release.follower``; a folder that is lost as a whole remembers nothing).
 
 Any failure raises and the old release keeps running (``contracts.release.follower``).
 Requirements: POL-01, POL-05, POL-06, POL-07, D5. Not here: fetching, files, the durable record.
