@@ -119,7 +119,7 @@ class HttpsSource:
         return _bounded(path, data, length_max)
 
     def _connected(self) -> http.client.HTTPSConnection:
-        if self._connection is None:
+        if self._connection is None or self._connection.sock is None:  # "connection: close": it would open one unwatched
             connection = http.client.HTTPSConnection(
                 self._host, self._port, context=self._context, timeout=self._timeout_s
             )
