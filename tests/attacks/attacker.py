@@ -147,6 +147,11 @@ class Attacker:
             assert restarted._record.highest() == before
         self.was_refused = True
 
+    def is_not_approved(self, look: Callable[[], object]) -> None:
+        """An officer's own look at the release ends with the code, before any signature."""
+        assert self.code_of(look) == self.attack.code
+        self.was_refused = True
+
     def comes_to_nothing(self) -> None:
         """There was nothing to refuse: the attack has no effect, and its row has no code."""
         assert self.attack.code == ""

@@ -17,7 +17,9 @@ from tests.releases.support import ENVIRONMENT, World
 
 
 class Peer:
-    """A TLS server that misbehaves: ``answer(connection)`` writes what it likes."""
+    """A TLS server that misbehaves: ``answer(connection)`` writes what it likes; one with the attribute ``wants_request`` is
+    given the request, too.
+    """
 
     def __init__(self, tmp_path: Path, answer: Any) -> None:
         now = World(tmp_path / "w").clock.now()
@@ -31,7 +33,7 @@ class Peer:
         self.client = client_context(tmp_path / "client.pem", tmp_path / "client-key.pem", tmp_path / "ca.pem")
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"https://127.0.0.1:{self._socket.getsockname()[1]}/tuf"
-        self._answer = answer
+        self._answer, self._wants_request = answer, getattr(answer, "wants_request", False)
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
@@ -40,8 +42,11 @@ class Peer:
                 connection, _ = self._socket.accept()
                 with self._context.wrap_socket(connection, server_side=True) as tls:
                     try:
-                        tls.recv(4096)
-                        self._answer(tls)
+                        request = tls.recv(4096)
+                        if self._wants_request:
+                            self._answer(tls, request)
+                        else:
+                            self._answer(tls)
                     except OSError:
                         pass
         except OSError:
