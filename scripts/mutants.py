@@ -39,7 +39,7 @@ MODULES = tuple(f"contracts/release/{name}.py" for name in (
     "rules", "trust", "contents", "envelope", "repository", "follower",
 )) + ("contracts/opa_bundle.py", "contracts/bundle_archive.py")  # fmt: skip
 TESTS = (
-    "tests/attacks", "tests/releases/test_edges.py", "tests/releases/test_refusals.py", "tests/releases/test_trust.py",
+    "tests/releases/test_edges.py", "tests/releases/test_edges_contents.py", "tests/attacks", "tests/releases/test_refusals.py", "tests/releases/test_trust.py",
     "tests/releases/test_contents.py", "tests/releases/test_production.py", "tests/releases/test_follower.py",
     "tests/releases/test_revocations.py", "tests/policy/test_opa_bundle.py", "tests/policy/test_bundle_archive.py",
 )  # fmt: skip
