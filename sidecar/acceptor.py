@@ -132,7 +132,8 @@ class Acceptor:
         fetched = parse_rfc3339(state["fetched_at"])
         if active.revocations.as_of != fetched or state["revocations"] is not None:
             active.revocations = RevocationView.of(active.release.revocations, fetched)
-        active.lease_until(parse_rfc3339(state["lease_expires_at"]), fetched)
+        ends = state.get("release_expires_at")  # the custodians' newer word ends it later, or earlier
+        active.lease_until(parse_rfc3339(state["lease_expires_at"]), fetched, parse_rfc3339(ends) if ends else None)
 
     def _load(self, number: int, digest: str) -> ActiveRelease:
         release = load_held(

@@ -28,6 +28,7 @@ class ActiveRelease:
         self.release = release
         self.revocations = RevocationView.of(release.revocations, release.fetched_at)
 
-    def lease_until(self, expires_at: datetime, fetched_at: datetime) -> None:
-        """Take the writer's word for the lease (an acceptor does not fetch)."""
-        self.release = replace(self.release, lease_expires_at=expires_at, fetched_at=fetched_at)
+    def lease_until(self, expires_at: datetime, fetched_at: datetime, release_expires_at: datetime | None = None) -> None:
+        """Take the writer's word for the lease, and for the end of the release (an acceptor does not fetch)."""
+        ends = release_expires_at or self.release.expires_at
+        self.release = replace(self.release, lease_expires_at=expires_at, fetched_at=fetched_at, expires_at=ends)

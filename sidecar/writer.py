@@ -196,6 +196,7 @@ class Writer:
             "release": {"number": release.number, "metadata_digest": release.metadata_digest},
             "fetched_at": rfc3339(release.fetched_at),
             "lease_expires_at": rfc3339(release.lease_expires_at),
+            "release_expires_at": rfc3339(release.expires_at),
             "revocations_version": release.revocations_version,
             "revocations": release.revocations if revocations_version != release.revocations_version else None,
             "usage": gauge.usage,

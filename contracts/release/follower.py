@@ -3,7 +3,8 @@
 Order of an activation: targets on disk, engine self-test, signed files on disk, durable record, then in force. A crash
 between any two leaves a state that ``start`` and ``refresh`` take up again: the record decides what may be started.
 
-``refresh`` also renews what does not hang on a new release: the lease (timestamp), the officers, the revocation list. It puts a
+``refresh`` also renews what does not hang on a new release: the lease (timestamp), the officers, the revocation list; and, once
+the release has been verified under it, the custodians' newer word, held with the release for the next start. It puts a
 renewed ``VerifiedRelease`` into ``active`` even when it returns None or raises about a candidate; callers compare
 ``active.revocations_version``. A release in force whose own digest is revoked stops being active (fail closed), before
 anything is written: a full disk does not keep it. A repository whose metadata does not hold is reported in ``refused``
@@ -79,6 +80,7 @@ class ReleaseFollower:
         self._revocations: Revocations | None = None
         self._roles: list[Role] = []
         self._custodians: tuple[int, int] | None = None
+        self._stands_on: tuple[bytes, tuple[bytes, ...]] | None = None
         self._lock = threading.Lock()
 
     def start(self) -> VerifiedRelease | None:
@@ -96,7 +98,7 @@ class ReleaseFollower:
             role = rules.verify_role(trust, held.file, self.environment)
             rules.check_may_hold(role, accepted)
             self._revocations = self._held_revocations()
-            fetched_at, lease_expires_at = self._held_lease(root)
+            fetched_at, lease_expires_at = self._held_lease(self._newest_root(root))
             state = _State(trust, held.targets, held.roots, self._revocations, fetched_at, lease_expires_at)
             rules.check_always(trust, role, state.revocations.entries, self._clock.now())
             self.active = replace(self._verified(state, role), officers=self._still_officers(trust))
@@ -172,6 +174,7 @@ class ReleaseFollower:
             rules.check_may_activate(role, accepted, self._minimum_number, now)
         rules.check_always(state.trust, role, state.revocations.entries, now)
         if self.active is not None and self.active.number == role.number:
+            self._stand_on(state, role, role_bytes)
             self.refused = None
             return None
         self._repository.download(f"{role.environment}/{role.number}/", role.targets, self._held.targets_folder)
@@ -181,6 +184,25 @@ class ReleaseFollower:
         self.active, self.refused = release, None
         self._keep(role)
         return release
+
+    def _stand_on(self, state: _State, role: Role, role_bytes: bytes) -> None:
+        """The release in force holds under what the custodians say now: it ends when that does, after a restart too."""
+        assert self.active is not None
+        self.active = replace(self.active, expires_at=min(role.expires_at, state.trust.expires_at))
+        stands_on = (state.targets, state.roots)
+        if stands_on != self._stands_on:
+            place, held = place_of(role.number, role.digest), Held(role_bytes, *stands_on)
+            if self._held.load(place) != held:
+                self._held.save_trust(place, held)
+            self._stands_on = stands_on
+
+    def _newest_root(self, held: Root) -> Root:
+        """The newest root seen here; that of the held release when what was seen last does not hold."""
+        try:
+            newest = root_of(self._root_bytes, self._repository.roots())
+        except NotTrusted:
+            return held
+        return newest if newest.version > held.version else held
 
     def _verified(self, state: _State, role: Role) -> VerifiedRelease:
         contents = verify_contents(state.trust, role, self._held.files(role.targets))
@@ -322,6 +344,7 @@ class _Nowhere:
 def _renewed(active: VerifiedRelease, state: _State) -> VerifiedRelease:
     return replace(
         active,
+        expires_at=min(active.expires_at, state.trust.expires_at),
         fetched_at=state.fetched_at,
         lease_expires_at=state.lease_expires_at,
         revocations=[dict(entry) for entry in state.revocations.entries],

@@ -1,6 +1,7 @@
 """The last-known-good releases on disk: written whole before they count, re-verified from the bytes at every start.
 
     folder/held/<number>-<digest>/{file.json, targets.json, roots.json}    a release's role and what it stands on
+    folder/held/<number>-<digest>/trust.json           newer custodians' metadata that it still stands on, in one file
     folder/held/revocations/{…}                                           the newest revocation list, likewise
     folder/targets/<sha256>                                               target bytes, shared by releases
     folder/lease.json                                                     the timestamp last confirmed, and when
@@ -56,13 +57,25 @@ class HeldReleases:
         write_durably(final / "roots.json", json.dumps(roots).encode())
         write_durably(final / "file.json", held.file)
 
+    def save_trust(self, place: str, held: Held) -> None:
+        """Newer custodians' metadata for a release that is held: one file, so that a crash leaves the old or the new."""
+        value = {name: [base64.b64encode(data).decode() for data in files] for name, files in (
+            ("targets", (held.targets,)), ("roots", held.roots),
+        )}  # fmt: skip
+        write_durably(self._folder / "held" / place / "trust.json", json.dumps(value).encode())
+
     def load(self, place: str) -> Held | None:
         """Signed files; ``None`` when they are not held. Nothing is verified here."""
         folder = self._folder / "held" / place
         try:
+            file = (folder / "file.json").read_bytes()
+            if (newer := folder / "trust.json").exists():
+                value = json.loads(newer.read_text())
+                (targets,), roots = value["targets"], value["roots"]
+                return Held(file, base64.b64decode(targets), tuple(base64.b64decode(root) for root in roots))
             roots = tuple(base64.b64decode(root) for root in json.loads((folder / "roots.json").read_text()))
-            return Held((folder / "file.json").read_bytes(), (folder / "targets.json").read_bytes(), roots)
-        except (OSError, ValueError, TypeError):
+            return Held(file, (folder / "targets.json").read_bytes(), roots)
+        except (OSError, ValueError, TypeError, KeyError):
             return None
 
     def files(self, targets: Mapping[str, Target]) -> dict[str, bytes]:

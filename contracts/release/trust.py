@@ -95,7 +95,11 @@ def trust_of(root: Root, targets_bytes: bytes, environment: str) -> Trust:
     """The custodians' word for an environment, by rules 2 to 5."""
     metadata = parse(targets_bytes, Targets)
     _signed_by(root, "targets", metadata)
-    targets = metadata.signed
+    return unsigned_trust_of(root, metadata.signed, environment)
+
+
+def unsigned_trust_of(root: Root, targets: Targets, environment: str) -> Trust:
+    """The same by rules 2 (but the signatures) to 5: for custodians who have not signed yet."""
     if targets.targets:
         raise NotTrusted("RELEASE_SHAPE", "the top-level targets lists a target of its own")
     gate_keys, build_key = _named_keys(targets)
