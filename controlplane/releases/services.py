@@ -12,7 +12,7 @@ Rules, each with a refusal in ``tests/releases/test_workflow.py``:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,21 +117,33 @@ async def promote(context: Context, principal: Principal, environment: str, numb
     async with context.pool.transaction() as connection:
         await trust_services.lock(connection)
         trust = await trust_services.trust_for(connection, environment)
-        row = await row_of(connection, environment, number)
         ask = Ask(principal, envelope, environment, number)
-        _opened(trust, ask, "promote", row["metadata_digest"])
-        if row["status"] != "APPROVED":
-            raise Refused("RELEASE_STATE", f"release {number} is {row['status']}")
+        role, file = await promotable(context, connection, trust, ask)
         await freezing.demand_unfrozen(context, connection, environment)
-        content = _signed(row["metadata"], await _signatures(connection, environment, number))
-        role = rules.verify_role(trust, content, environment)
-        await _check_promotion(context, connection, trust, role)
         newest = await trust_services.newest_files(connection)
-        files = trust_services.publication(context, newest, [RoleFile(environment, number, content)])
-        values = (environment, number, principal.name, principal.key_id, ask.kept, *trust_services.columns(files))
-        await execute(connection, "activate", values)
+        files = trust_services.publication(context, newest, [file])
+        await activate(connection, ask, files)
     await trust_services.log_published(context, files)
     return role
+
+
+async def promotable(context: Context, connection: Connection, trust: Trust, ask: Ask) -> tuple[Role, RoleFile]:
+    """The role file of an approved release that an officer asks to publish, by every rule; the caller holds the lock."""
+    row = await row_of(connection, ask.environment, ask.number)
+    _opened(trust, ask, "promote", row["metadata_digest"])
+    if row["status"] != "APPROVED":
+        raise Refused("RELEASE_STATE", f"release {ask.number} is {row['status']}")
+    content = _signed(row["metadata"], await _signatures(connection, ask.environment, ask.number))
+    role = rules.verify_role(trust, content, ask.environment)
+    await _check_promotion(context, connection, trust, role)
+    return role, RoleFile(ask.environment, ask.number, content)
+
+
+async def activate(connection: Connection, ask: Ask, files: Sequence[RoleFile]) -> None:
+    """Publish role files, the release's own among them or written before, and make the release the active one."""
+    principal = ask.principal
+    values = (ask.environment, ask.number, principal.name, principal.key_id, ask.kept, *trust_services.columns(files))
+    await execute(connection, "activate", values)
 
 
 async def _check_promotion(context: Context, connection: Connection, trust: Trust, role: Role) -> None:

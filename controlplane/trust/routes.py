@@ -13,10 +13,11 @@ from starlette.routing import BaseRoute, Route
 
 from contracts.errors import Refused
 from contracts.release.limits import ROLE_BYTES_MAX, ROOT_ROTATIONS_MAX
+from contracts.release.trust import ENVIRONMENTS
 from controlplane.api.http import bytes_answer, json_answer, read_object
 from controlplane.context import Context
 from controlplane.identity import require
-from controlplane.trust import services
+from controlplane.trust import services, swap
 
 _BODY_BYTES_MAX = 8 * ROLE_BYTES_MAX
 
@@ -32,14 +33,8 @@ def routes(context: Context) -> list[BaseRoute]:
 
     async def trust(request: Request) -> Response:
         await require(context, request, "custodian", "operator")
-        body = await read_object(request, bytes_max=_BODY_BYTES_MAX)
-        roots = body.get("roots")
-        if not isinstance(roots, list) or len(roots) > ROOT_ROTATIONS_MAX:
-            raise Refused("REQUEST_INVALID", "roots: a list of root files in base64, oldest first")
-        files = [from_base64(root, "roots") for root in roots]
-        return json_answer(
-            await services.publish_trust(context, files, from_base64(body.get("targets"), "targets")), 201
-        )
+        change = _change(await read_object(request, bytes_max=_BODY_BYTES_MAX))
+        return json_answer(await swap.publish_trust(context, change), 201)
 
     async def revocations(request: Request) -> Response:
         await require(context, request, "security_officer")
@@ -64,6 +59,29 @@ async def start(context: Context) -> None:
 def background(context: Context) -> list[Callable[[], Coroutine[Any, Any, None]]]:
     """What runs from start to stop."""
     return [lambda: services.freshness_loop(context)]
+
+
+def _change(body: dict[str, Any]) -> swap.Change:
+    """``{"roots": […], "targets", "revocations": {env: …}, "renewals": […], "principals": […]}``, files in base64."""
+    roots, lists = body.get("roots"), body.get("revocations", {})
+    if not isinstance(roots, list) or len(roots) > ROOT_ROTATIONS_MAX:
+        raise Refused("REQUEST_INVALID", "roots: a list of root files in base64, oldest first")
+    if not isinstance(lists, dict) or len(lists) > len(ENVIRONMENTS):
+        raise Refused("REQUEST_INVALID", "revocations: a list in base64 by environment")
+    return swap.Change(
+        roots=[from_base64(root, "roots") for root in roots],
+        targets=from_base64(body.get("targets"), "targets"),
+        revocations={name: from_base64(data, f"revocations/{name[:32]}") for name, data in lists.items()},
+        renewals=_objects(body, "renewals", swap.RENEWALS_MAX),
+        principals=_objects(body, "principals", swap.PRINCIPALS_MAX),
+    )
+
+
+def _objects(body: dict[str, Any], field: str, count_max: int) -> list[dict[str, Any]]:
+    value = body.get(field, [])
+    if not isinstance(value, list) or len(value) > count_max or not all(isinstance(one, dict) for one in value):
+        raise Refused("REQUEST_INVALID", f"{field}: a list of at most {count_max} objects")
+    return value
 
 
 def from_base64(value: Any, field: str) -> bytes:

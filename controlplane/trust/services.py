@@ -73,29 +73,8 @@ async def log_published(context: Context, files: Sequence[RoleFile]) -> None:
             await context.log_release_metadata(file.role, file.version, file.sha256)
 
 
-async def publish_trust(context: Context, roots: list[bytes], targets: bytes) -> dict[str, int]:
-    """Roots (oldest first) and targets made by the custodians. What is published already is no error.
-
-    Raises ``NotTrusted RELEASE_*`` when a rule does not hold, ``CannotEvaluate CONFIGURATION`` when root does not
-    name this server's online keys.
-    """
-    async with context.pool.transaction() as connection:
-        await lock(connection)
-        newest = await newest_files(connection)
-        new_roots = _new_roots(newest.get("root"), roots)
-        root_file = new_roots[-1] if new_roots else newest["root"]
-        root = parse(root_file.content, Root).signed
-        _check_online_keys(context, root)
-        changed = [] if _same(newest.get("targets"), targets) else [_targets_file(root, targets, newest.get("targets"))]
-        if not changed and not new_roots:
-            return {"root": root.version, "targets": newest["targets"].version}
-        files = [*new_roots, *publication(context, {**newest, "root": root_file}, changed)]
-        await publish(connection, files)
-    await log_published(context, files)
-    return {file.role: file.version for file in files}
-
-
-def _new_roots(published: RoleFile | None, roots: list[bytes]) -> list[RoleFile]:
+def new_roots(published: RoleFile | None, roots: list[bytes]) -> list[RoleFile]:
+    """Of roots, oldest first, those that follow the published one. Raises ``NotTrusted RELEASE_*``."""
     parsed = [(parse(data, Root).signed.version, data) for data in roots]
     if published is None:
         if not parsed:
@@ -109,19 +88,22 @@ def _new_roots(published: RoleFile | None, roots: list[bytes]) -> list[RoleFile]
     return [RoleFile("root", version, data) for version, data in new]
 
 
-def _check_online_keys(context: Context, root: Root) -> None:
+def check_online_keys(context: Context, root: Root) -> None:
+    """Raise ``CannotEvaluate CONFIGURATION`` when a root does not name this server's online keys."""
     for role, key in (("snapshot", context.snapshot_key), ("timestamp", context.timestamp_key)):
         if key_id_of(key) not in root.roles[role].keyids:
             raise CannotEvaluate("CONFIGURATION", f"root does not name this server's {role} key")
 
 
-def _same(published: RoleFile | None, data: bytes) -> bool:
+def is_same(published: RoleFile | None, data: bytes) -> bool:
+    """Whether these bytes are published already."""
     return published is not None and published.content == data
 
 
-def _targets_file(root: Root, data: bytes, published: RoleFile | None) -> RoleFile:
+def targets_file(root: Root, data: bytes, published: RoleFile | None) -> RoleFile:
+    """The targets file by every rule of ``contracts.release.trust`` under a root, also when it is published already."""
     signed = parse(data, Targets).signed
-    if published is not None and signed.version <= published.version:
+    if published is not None and not is_same(published, data) and signed.version <= published.version:
         raise NotTrusted("RELEASE_ROLLBACK", f"targets {signed.version} after {published.version}")
     delegated = [name for name in (signed.delegations.roles or {} if signed.delegations else {}) if "-" not in name]
     for environment in delegated:
@@ -138,7 +120,7 @@ async def publish_revocations(context: Context, environment: str, data: bytes) -
         await lock(connection)
         trust = await trust_for(connection, environment)
         newest = await newest_files(connection)
-        if _same(newest.get(name), data):
+        if is_same(newest.get(name), data):
             return newest[name].version
         before = newest.get(name)
         accepted = rules.verify_revocations(trust, before.content, environment) if before else None

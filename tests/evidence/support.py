@@ -33,6 +33,7 @@ from controlplane.context import Context
 from controlplane.evidence import own
 from controlplane.store import Database
 from controlplane.trust import services as trust_services
+from controlplane.trust import swap
 from controlplane.trust.signing import RoleFile
 from symphony.evidence_export import export, lines_to_parts
 from symphony.release.ceremony import Ceremony
@@ -243,7 +244,7 @@ async def _publish_in(context: Context, plane: Plane, number: int, environment_d
         if "targets" not in newest:
             trust = ceremony.sign_trust(now)
     if "targets" not in newest:
-        await trust_services.publish_trust(context, [trust["1.root.json"]], trust["targets.json"])
+        await swap.publish_trust(context, swap.Change([trust["1.root.json"]], trust["targets.json"]))
     async with context.pool.transaction() as connection:
         newest = await trust_services.newest_files(connection)
         digest = hashlib.sha256(role).hexdigest()
