@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from contracts.errors import CannotEvaluate, Misused, NotTrusted, SymphonyError
-from symphony.commands import demo, desk, evidence, fleet, payments, release, release_life, stack
+from symphony.commands import demo, desk, evidence, fleet, payments, release, release_life, stack, trust
 from symphony.commands.invariants import command as invariants
 from symphony.commands.policy import command as policy
 from symphony.commands.resolve import resolve
@@ -39,13 +39,14 @@ def cli() -> None:
       4  nothing was tested
       5  a signature or proof does not hold
       6  a signature is missing
+      7  warnings, with --fail-on-warn
       8  coverage of the policy's tests is too low
     """
 
 
 for _command in (
     stack.up, stack.down, stack.doctor, demo.demo, payments.submit, payments.payment, payments.reconcile, desk.desk,
-    release.release, fleet.fleet, evidence.evidence, invariants, policy,
+    release.release, fleet.fleet, evidence.evidence, invariants, policy, trust.trust,
 ):  # fmt: skip
     cli.add_command(_command)
 payments.payment.add_command(resolve)

@@ -188,13 +188,14 @@ class ReleaseFollower:
     def _stand_on(self, state: _State, role: Role, role_bytes: bytes) -> None:
         """The release in force holds under what the custodians say now: it ends when that does, after a restart too."""
         assert self.active is not None
-        self.active = replace(self.active, expires_at=min(role.expires_at, state.trust.expires_at))
         stands_on = (state.targets, state.roots)
         if stands_on != self._stands_on:
             place, held = place_of(role.number, role.digest), Held(role_bytes, *stands_on)
             if self._held.load(place) != held:
+                verify_contents(state.trust, role, self._held.files(role.targets))
                 self._held.save_trust(place, held)
             self._stands_on = stands_on
+        self.active = replace(self.active, expires_at=min(role.expires_at, state.trust.expires_at))
 
     def _newest_root(self, held: Root) -> Root:
         """The newest root seen here; that of the held release when what was seen last does not hold."""

@@ -56,6 +56,7 @@ class HeldReleases:
         write_durably(final / "targets.json", held.targets)
         write_durably(final / "roots.json", json.dumps(roots).encode())
         write_durably(final / "file.json", held.file)
+        (final / "trust.json").unlink(missing_ok=True)  # of an earlier time
 
     def save_trust(self, place: str, held: Held) -> None:
         """Newer custodians' metadata for a release that is held: one file, so that a crash leaves the old or the new."""

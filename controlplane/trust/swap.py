@@ -25,8 +25,8 @@ from tuf.api.metadata import Root, Targets
 
 from contracts.errors import NotTrusted, Refused
 from contracts.release import rules
-from contracts.release.standing import broken_by, is_standing
-from contracts.release.trust import Trust, parse, trust_of
+from contracts.release.standing import SIGNED_TARGETS, broken_by, is_standing
+from contracts.release.trust import ENVIRONMENTS, Trust, parse, trust_of
 from controlplane.context import Context
 from controlplane.identity import Principal
 from controlplane.releases import services as release_services
@@ -37,7 +37,7 @@ from controlplane.trust import services
 from controlplane.trust.signing import RoleFile
 
 RENEWALS_MAX, PRINCIPALS_MAX = 8, 64
-_SQL = queries("controlplane.identity")
+_SQL, _RELEASES = queries("controlplane.identity"), queries("controlplane.releases")
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -75,7 +75,7 @@ async def publish_trust(context: Context, change: Change) -> dict[str, int]:
         lists = _revocations(root, change, newest)
         renewals = await _renewals(context, connection, root, change)
         files = [*lists, *(file for _, file in renewals)]
-        _demand_standing(newest, (root, targets), {file.role: file.content for file in files})
+        await _demand_standing(connection, newest, (root, targets), {file.role: file for file in files})
         await _enrol(connection, root, targets, change.principals)
         if not services.is_same(newest.get("targets"), change.targets):
             files.insert(0, targets_file)
@@ -137,14 +137,26 @@ async def _officer(connection: Connection, trust: Trust, wanted: Mapping[str, An
     return Principal(**rows[0])
 
 
-def _demand_standing(newest: Mapping[str, RoleFile], after: tuple[Root, Targets], renewed: Mapping[str, bytes]) -> None:
+async def _demand_standing(
+    connection: Connection, newest: Mapping[str, RoleFile], after: tuple[Root, Targets], renewed: Mapping[str, RoleFile]
+) -> None:
     if "root" not in newest or "targets" not in newest:
         return
     before = (parse(newest["root"].content, Root).signed, parse(newest["targets"].content, Targets).signed)
     current = {name: file.content for name, file in newest.items() if is_standing(name)}
-    broken = broken_by(before, after, current, renewed)
+    files = {name: await _signed_targets(connection, file) for name, file in {**newest, **renewed}.items() if name in ENVIRONMENTS}
+    broken = broken_by(before, after, current, {name: file.content for name, file in renewed.items()}, files)
     if broken:
         raise Refused("TRUST_BREAKS_RELEASE", "; ".join(map(str, broken)))
+
+
+async def _signed_targets(connection: Connection, file: RoleFile) -> dict[str, bytes]:
+    out: dict[str, bytes] = {}
+    for path in SIGNED_TARGETS:
+        row = await (await connection.execute(_RELEASES["target"], (file.role, file.version, path))).fetchone()
+        if row is not None:
+            out[path] = bytes(row["content"])
+    return out
 
 
 async def _enrol(

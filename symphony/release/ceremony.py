@@ -2,7 +2,7 @@
 
     DIR/custodians/<custodian-1..3>/key.pem        2 of 3 sign root and targets
     DIR/officers/<alice, bruno, chanda, dalitso>/key.pem     2 approvals, the proposer's not counted
-    DIR/security/<esnart>/key.pem                  signs revocation lists
+    DIR/security/<esnart, faith>/key.pem           one of them signs revocation lists
     DIR/gate/key.pem  DIR/build/key.pem (P-256)    gate results, OPA bundles
     DIR/controlplane/keys/{snapshot,timestamp,log}.pem       online
     DIR/trust/{1.root.json, targets.json, <env>-revocations.json}
@@ -14,29 +14,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import SSlibKey
-from tuf.api.metadata import DelegatedRole, Delegations, Key, Metadata, Role, Root, Targets
+from tuf.api.metadata import Metadata, Root, Targets
 
 from contracts.keys import key_id_of, load_private_key, new_private_key, public_hex, signer_of
-from contracts.release.model import FIELD
-from contracts.release.trust import revocations_paths, role_paths
 from contracts.times import rfc3339
 from symphony.stack.credentials import key_pem, load_key, new_key, write_private
+from symphony.trust.plan import LIFETIME, Office, Plan, pem_of, revocation_list, root_of_plan, targets_of_plan
 
 CUSTODIANS = ("custodian-1", "custodian-2", "custodian-3")
 OFFICERS = ("alice", "bruno", "chanda", "dalitso")
 SECURITY_OFFICER = "esnart"
+SECURITY_OFFICERS = (SECURITY_OFFICER, "faith")  # either may sign a list; with one, its loss would stop every revocation
 CUSTODIANS_MIN = 2
 APPROVALS_MIN = 2
 ONLINE = ("snapshot", "timestamp", "log")
-TRUST_LIFETIME = timedelta(days=365)
+TRUST_LIFETIME = LIFETIME
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,11 @@ class Ceremony:
     @property
     def security_officer(self) -> Ed25519PrivateKey:
         """The security officer's key."""
-        return load_private_key(self.folder / "security" / SECURITY_OFFICER / "key.pem")
+        return self.security(SECURITY_OFFICER)
+
+    def security(self, name: str) -> Ed25519PrivateKey:
+        """A security officer's key."""
+        return load_private_key(self.folder / "security" / name / "key.pem")
 
     @property
     def gate(self) -> Ed25519PrivateKey:
@@ -120,40 +123,30 @@ class Ceremony:
             out[name] = _kept(folder / name) or _written(folder / name, self.revocations(environment, 1, [], now))
         return out
 
+    @property
+    def plan(self) -> Plan:
+        """Who holds which key, as the custodians sign it."""
+        office = Office(OFFICERS, APPROVALS_MIN, SECURITY_OFFICERS)
+        return Plan(
+            custodians={name: public_hex(self.custodian(name)) for name in CUSTODIANS}, custodians_min=CUSTODIANS_MIN,
+            officers={name: public_hex(self.officer(name)) for name in OFFICERS},
+            security_officers={name: public_hex(self.security(name)) for name in SECURITY_OFFICERS},
+            gate={"gate": public_hex(self.gate)}, build_pem=public_pem(self.build),
+            online={name: public_hex(self.online(name)) for name in ("snapshot", "timestamp")},
+            environments=dict.fromkeys(self.environments, office), lifetime=TRUST_LIFETIME,
+        )  # fmt: skip
+
     def root(self, now: datetime, *, version: int = 1) -> bytes:
         """A root, signed by the custodians."""
-        root = Root(version=version, expires=_expiry(now), consistent_snapshot=True)
-        custodians = [self.custodian(name) for name in CUSTODIANS]
-        for role in ("root", "targets"):
-            for key in custodians:
-                root.add_key(_public(key), role)
-            root.roles[role] = Role(root.roles[role].keyids, CUSTODIANS_MIN)
-        root.add_key(_public(self.online("snapshot")), "snapshot")
-        root.add_key(_public(self.online("timestamp")), "timestamp")
-        return _signed(root, custodians[:CUSTODIANS_MIN])
+        return _signed(root_of_plan(self.plan, version=version, now=now), self._signing_custodians)
 
     def targets(self, now: datetime, *, version: int = 1) -> bytes:
         """The custodians' targets: gate keys, build key, and the delegations of every environment."""
-        officers = [_public(self.officer(name)) for name in OFFICERS]
-        security = _public(self.security_officer)
-        roles: dict[str, DelegatedRole] = {}
-        for environment in self.environments:
-            for name in (environment, f"{environment}-emergency"):
-                roles[name] = _delegated(name, officers, APPROVALS_MIN, role_paths(name))
-            name = f"{environment}-revocations"
-            roles[name] = _delegated(name, [security], 1, revocations_paths(environment))
-        keys: dict[str, Key] = {key.keyid: key for key in (*officers, security)}
-        named = {
-            "gate_keys": [{"key_id": key_id_of(self.gate), "public_key": public_hex(self.gate)}],
-            "build_key": {"key_id": build_key_id(self.build), "public_key_pem": public_pem(self.build)},
-        }
-        signed = Targets(
-            version=version,
-            expires=_expiry(now),
-            delegations=Delegations(keys, roles),
-            unrecognized_fields={FIELD: named},
-        )
-        return _signed(signed, [self.custodian(name) for name in CUSTODIANS[:CUSTODIANS_MIN]])
+        return _signed(targets_of_plan(self.plan, version=version, now=now), self._signing_custodians)
+
+    @property
+    def _signing_custodians(self) -> list[Ed25519PrivateKey]:
+        return [self.custodian(name) for name in CUSTODIANS[:CUSTODIANS_MIN]]
 
     def revocations(self, environment: str, version: int, entries: Sequence[Mapping[str, Any]], now: datetime) -> bytes:
         """A revocation list, signed by the security officer."""
@@ -161,7 +154,7 @@ class Ceremony:
 
     def _ed25519_paths(self) -> list[Path]:
         people = [("custodians", name) for name in CUSTODIANS] + [("officers", name) for name in OFFICERS]
-        people.append(("security", SECURITY_OFFICER))
+        people += [("security", name) for name in SECURITY_OFFICERS]
         paths = [self.folder / kind / name / "key.pem" for kind, name in people]
         paths.append(self.folder / "gate" / "key.pem")
         return paths + [self.folder / "controlplane" / "keys" / f"{name}.pem" for name in ONLINE]
@@ -171,8 +164,7 @@ def signed_revocations(
     key: Ed25519PrivateKey, environment: str, version: int, entries: Sequence[Mapping[str, Any]], now: datetime
 ) -> bytes:
     """A revocation list signed by a security officer's key."""
-    field = {FIELD: {"environment": environment, "entries": [dict(entry) for entry in entries]}}
-    return _signed(Targets(version=version, expires=_expiry(now), unrecognized_fields=field), [key])
+    return _signed(revocation_list(environment, version, entries, now), [key])
 
 
 def revocation(kind: str, identifier: str, reason: str, now: datetime, until: datetime | None = None) -> dict[str, Any]:
@@ -188,20 +180,7 @@ def build_key_id(key: ec.EllipticCurvePrivateKey) -> str:
 
 def public_pem(key: ec.EllipticCurvePrivateKey) -> str:
     """The public half as PEM."""
-    form = serialization.PublicFormat.SubjectPublicKeyInfo
-    return key.public_key().public_bytes(serialization.Encoding.PEM, form).decode("ascii")
-
-
-def _public(key: Ed25519PrivateKey) -> SSlibKey:
-    return SSlibKey.from_crypto(key.public_key())
-
-
-def _delegated(name: str, keys: Sequence[SSlibKey], threshold: int, paths: list[str]) -> DelegatedRole:
-    return DelegatedRole(name, [key.keyid for key in keys], threshold, terminating=True, paths=paths)
-
-
-def _expiry(now: datetime) -> datetime:
-    return (now + TRUST_LIFETIME).replace(microsecond=0)
+    return pem_of(key.public_key())
 
 
 def _signed(role: Root | Targets, keys: Sequence[Ed25519PrivateKey]) -> bytes:

@@ -16,10 +16,21 @@ from symphony.release.ceremony import signed_revocations
 from symphony.release.client import ControlPlane
 
 
-def publish_trust(control: ControlPlane, roots: Sequence[bytes], targets: bytes) -> None:
-    """Publish the custodians' metadata; the same again is no error."""
+def publish_trust(
+    control: ControlPlane, roots: Sequence[bytes], targets: bytes, *, revocations: Mapping[str, bytes] | None = None,
+    renewals: Sequence[Mapping[str, Any]] = (), principals: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, int]:  # fmt: skip
+    """Publish the custodians' metadata, and what must change with it, as one; the version of each role written.
+
+    ``revocations`` by environment; ``renewals`` as ``symphony.trust.apply.renewal`` makes them; the same again is no error.
+    """
+    lists = {name: base64.b64encode(data).decode() for name, data in (revocations or {}).items()}
     encoded = [base64.b64encode(root).decode() for root in roots]
-    control.post("/v1/trust", {"roots": encoded, "targets": base64.b64encode(targets).decode()})
+    body = {
+        "roots": encoded, "targets": base64.b64encode(targets).decode(), "revocations": lists,
+        "renewals": list(renewals), "principals": list(principals),
+    }  # fmt: skip
+    return dict(control.post("/v1/trust", body))
 
 
 def publish_revocations(control: ControlPlane, environment: str, signed: bytes) -> int:
