@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from contracts.errors import CannotEvaluate, Misused, NotTrusted, SymphonyError
-from symphony.commands import demo, desk, evidence, fleet, payments, release, release_life, stack, trust
+from symphony.commands import demo, desk, drill, evidence, fleet, payments, release, release_life, stack, trust
 from symphony.commands.invariants import command as invariants
 from symphony.commands.policy import command as policy
 from symphony.commands.resolve import resolve
@@ -46,7 +46,7 @@ def cli() -> None:
 
 for _command in (
     stack.up, stack.down, stack.doctor, demo.demo, payments.submit, payments.payment, payments.reconcile, desk.desk,
-    release.release, fleet.fleet, evidence.evidence, invariants, policy, trust.trust,
+    release.release, fleet.fleet, evidence.evidence, invariants, policy, trust.trust, drill.drill,
 ):  # fmt: skip
     cli.add_command(_command)
 payments.payment.add_command(resolve)

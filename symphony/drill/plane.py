@@ -57,7 +57,9 @@ class Plane:
         self.context = self._make()
         await enrol_file(self.context, self._principals)
         app = create_app(self.context)
-        self._server = uvicorn.Server(uvicorn_config(app, host="127.0.0.1", port=self.port, context=self._tls, lifespan="on"))
+        self._server = uvicorn.Server(
+            uvicorn_config(app, host="127.0.0.1", port=self.port, context=self._tls, lifespan="on")
+        )
         task = asyncio.create_task(self._server._serve())  # noqa: SLF001 - serve() takes the signals
         while not self._server.started and not task.done():  # noqa: ASYNC110 - uvicorn tells it by an attribute
             await asyncio.sleep(0.01)

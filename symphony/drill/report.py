@@ -85,8 +85,14 @@ def markdown(document: dict[str, Any]) -> str:
         f"| {s['n']} | {_cell(s['what'])} | {_cell(s['must'])} | {s['outcome']} | {s['seconds']:.3f} | {_cell(s['detail'])} |"
         for s in document["steps"]
     ]
-    head = f"# Drill: {document['drill']}\n\n**{document['outcome']}** in {document['seconds']} s, at {document['at']}\n"
-    table = ["| step | what was done | what must be true | outcome | seconds | detail |", "|---|---|---|---|---|---|", *rows]
+    head = (
+        f"# Drill: {document['drill']}\n\n**{document['outcome']}** in {document['seconds']} s, at {document['at']}\n"
+    )
+    table = [
+        "| step | what was done | what must be true | outcome | seconds | detail |",
+        "|---|---|---|---|---|---|",
+        *rows,
+    ]
     notes = [f"* {line}" for line in document.get("notes", ())]
     anchors = [f"* {name}: {value}" for name, value in document.get("anchors", {}).items()]
     return "\n".join([head, *table, "", "## What it shows", "", *notes, "", "## Anchored to", "", *anchors, ""])

@@ -16,7 +16,7 @@ from tests.support.database import TestPostgres
 def made_in(folder: Path, postgres: TestPostgres) -> Iterator[World]:
     """A control plane that runs, with trust published and release 1 active (by alice; bruno and chanda approved)."""
     database = postgres.new_database("controlplane")
-    with World(folder, database.writer) as made:
+    with World(folder, database.writer, reviews=False) as made:
         made.release()
         yield made
     postgres.drop(database)
