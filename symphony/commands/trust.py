@@ -156,13 +156,13 @@ def sign(folder: Path, path: Path, yes: bool) -> None:
 
 
 @trust.command()
-@click.argument("folder", type=_FOLDER)
+@click.argument("place", metavar="FOLDER", type=_FOLDER)
 @click.option("--with", "copies", type=_FOLDER, multiple=True, help="Another copy of FOLDER: its signatures are added; repeat it.")
 @where_options
 @trust_change.renewal_options
 @click.pass_context
 def publish(
-    context: click.Context, folder: Path, copies: tuple[Path, ...], where: Where, renewal: trust_change.Renewal
+    context: click.Context, place: Path, copies: tuple[Path, ...], where: Where, renewal: trust_change.Renewal
 ) -> None:
     """Publish signed drafts as one change; the control plane takes all of it or nothing.
 
@@ -172,10 +172,10 @@ def publish(
     from symphony.trust.sign import Folder, merge_folders
 
     if copies:
-        merge_folders(folder, copies)
-    drafts = Folder.read(folder)
+        merge_folders(place, copies)
+    drafts = Folder.read(place)
     if drafts.missing():
-        _still(folder)
+        _still(place)
         context.exit(MISSING)
     control = where.control()
     for role, version in publish_folder(control, drafts, renewals=renewal.asked(control, where)).items():

@@ -58,7 +58,7 @@ class MovableClock:
 class World:
     """``with World(folder, database_url) as world``: a control plane runs, with trust and empty revocations published.
 
-    ``reviews``: officers download and check what they approve, as in life.
+    ``reviews``: officers download and check what they approve, as in life. ``publishes``: else the ceremony is somebody else's.
     """
 
     folder: Path
@@ -66,6 +66,7 @@ class World:
     clock: MovableClock = field(default_factory=MovableClock)
     authority: credentials.Credential | None = None
     reviews: bool = True
+    publishes: bool = True
     drafts: int = 0
     port: int = 0
     sources: list[HttpsSource] = field(default_factory=list)
@@ -84,10 +85,11 @@ class World:
         )
         self.keys = self.folder / "controlplane" / "keys"
         self.start()
-        publish_trust(self.control(CUSTODIANS[0]), [self.root], self.trust["targets.json"])
-        publish_revocations(
-            self.control(SECURITY_OFFICERS[0]), ENVIRONMENT, self.trust[f"{ENVIRONMENT}-revocations.json"]
-        )
+        if self.publishes:
+            publish_trust(self.control(CUSTODIANS[0]), [self.root], self.trust["targets.json"])
+            publish_revocations(
+                self.control(SECURITY_OFFICERS[0]), ENVIRONMENT, self.trust[f"{ENVIRONMENT}-revocations.json"]
+            )
         return self
 
     def __exit__(self, *_error: object) -> None:
