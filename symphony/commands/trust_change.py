@@ -102,6 +102,7 @@ def _adding(name: str, what: str) -> Callable[[Callable[..., Any]], Callable[...
 @click.option("--build", type=_FILE, help="Another build key: its public half (PEM). What the old one signed needs a renewal.")
 @_adding("security-officer", "One more security officer of --env.")
 @click.option("--remove-security-officer", metavar="NAME", multiple=True, help="Of --env; one who stays signs the list again.")
+@click.option("--relist", is_flag=True, help="The revocation list of --env again, with a later end.")
 @click.option("--env", "environment", default="sandbox", show_default=True, help="Environment of the security officers.")
 def rotate(where: Where, renewal: Renewal, out: Path | None, dry_run: bool, environment: str, **wishes: Any) -> None:
     """Root N+1 and targets N+1, with other keys or only a later end. Without options: the same keys, a year more.
@@ -133,6 +134,8 @@ def rotate(where: Where, renewal: Renewal, out: Path | None, dry_run: bool, envi
         following.add_security_officer(environment, name, public_of(key))
     for who in wishes["remove_security_officer"]:
         following.remove_security_officer(environment, who)
+    if wishes["relist"]:
+        following.relist.add(following.environment(environment))
     carry_out(where, following, renewal, out, dry_run=dry_run)
 
 

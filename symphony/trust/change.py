@@ -123,23 +123,27 @@ class Next:
 
         Raises ``NotTrusted RELEASE_*`` when the change breaks a rule, whoever signs it.
         """
-        self.targets.version, self.targets.expires = self.targets.version + 1, expiry(now)
+        self.targets.version, self.targets.expires = self.published.targets.version + 1, expiry(now)
         if self.root_changes:
-            self.root.version, self.root.expires = self.root.version + 1, expiry(now)
-        for role in CUSTODIAN_ROLES:
-            if len(self.root.roles[role].keyids) < self.root.roles[role].threshold:
-                raise Refused("REQUEST_INVALID", f"{role}: fewer custodians than must sign")
+            self.root.version, self.root.expires = self.published.root.version + 1, expiry(now)
+        self._demand_enough()
+        out = {PUBLISHED_ROOT: self.published.roots[-1]}
+        if self.root_changes:
+            out[f"{self.root.version}.root.json"] = Metadata(self.root).to_bytes()
+        out[f"{self.targets.version}.targets.json"] = Metadata(self.targets).to_bytes()
+        return out | {f"{version}.{name}.json": data for name, version, data in self._lists(now)}
+
+    def _demand_enough(self) -> None:
+        """Every threshold can be met."""
+        for name, role in self.root.roles.items():
+            if len(role.keyids) < role.threshold:
+                raise Refused("REQUEST_INVALID", f"{name}: {len(role.keyids)} keys, and {role.threshold} must sign")
         for environment in self.published.environments:
             trust = unsigned_trust_of(self.root, self.targets, environment)
             if len(trust.officers) <= trust.approvals_min:
                 raise Refused("REQUEST_INVALID", f"{environment}: too few officers: a proposer and {trust.approvals_min} more")
             if not trust.security_officers:
                 raise Refused("REQUEST_INVALID", f"{environment}: no security officer is left")
-        out = {PUBLISHED_ROOT: self.published.roots[-1]}
-        if self.root_changes:
-            out[f"{self.root.version}.root.json"] = Metadata(self.root).to_bytes()
-        out[f"{self.targets.version}.targets.json"] = Metadata(self.targets).to_bytes()
-        return out | {f"{version}.{name}.json": data for name, version, data in self._lists(now)}
 
     def broken(self, renewed: Mapping[str, bytes] | None = None) -> list[Broken]:
         """The current roles that would not stand any more."""
@@ -158,10 +162,14 @@ class Next:
             out.append((name, made.version, Metadata(made).to_bytes()))
         return out
 
+    def environment(self, name: str) -> str:
+        """An environment that the custodians delegate. Raises ``Refused REQUEST_INVALID`` for any other."""
+        if name not in self.published.environments:
+            raise Refused("REQUEST_INVALID", f"the custodians delegate no environment {name[:32]}")
+        return name
+
     def _officer_roles(self, environment: str) -> tuple[str, str]:
-        if environment not in self.published.environments:
-            raise Refused("REQUEST_INVALID", f"the custodians delegate no environment {environment[:32]}")
-        return environment, f"{environment}-emergency"
+        return self.environment(environment), f"{environment}-emergency"
 
     def _delegate(self, role: str, name: str, public: str) -> None:
         self._new(public, self.targets.get_delegated_role(role).keyids)
