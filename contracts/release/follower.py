@@ -98,7 +98,7 @@ class ReleaseFollower:
             role = rules.verify_role(trust, held.file, self.environment)
             rules.check_may_hold(role, accepted)
             self._revocations = self._held_revocations()
-            fetched_at, lease_expires_at = self._held_lease(self._newest_root(root))
+            fetched_at, lease_expires_at = self._held_lease(root)
             state = _State(trust, held.targets, held.roots, self._revocations, fetched_at, lease_expires_at)
             rules.check_always(trust, role, state.revocations.entries, self._clock.now())
             self.active = replace(self._verified(state, role), officers=self._still_officers(trust))
@@ -196,14 +196,6 @@ class ReleaseFollower:
                 self._held.save_trust(place, held)
             self._stands_on = stands_on
         self.active = replace(self.active, expires_at=min(role.expires_at, state.trust.expires_at))
-
-    def _newest_root(self, held: Root) -> Root:
-        """The newest root seen here; that of the held release when what was seen last does not hold."""
-        try:
-            newest = root_of(self._root_bytes, self._repository.roots())
-        except NotTrusted:
-            return held
-        return newest if newest.version > held.version else held
 
     def _verified(self, state: _State, role: Role) -> VerifiedRelease:
         contents = verify_contents(state.trust, role, self._held.files(role.targets))
