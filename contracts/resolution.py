@@ -15,8 +15,6 @@ Not here: whether the payment is parked so, what the rail says, writing (``sidec
 
 from __future__ import annotations
 
-import base64
-import binascii
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from contracts.canonical import canonical_bytes, parse_json, sha256_hex
 from contracts.errors import NotTrusted, Refused
 from contracts.keys import RESOLUTION_TYPE, key_id_of, verify
-from contracts.release.envelope import make_envelope
+from contracts.release.envelope import make_envelope, split_envelope
 from contracts.schemas import check
 from contracts.times import parse_rfc3339, rfc3339
 
@@ -39,7 +37,6 @@ LIFETIME = timedelta(hours=24)
 CLOCKS_APART_MAX = timedelta(seconds=60)
 DECISIONS = ("DISPATCHED", "FAILED")
 _SIGNERS = 2
-_FIELDS = {"payload", "payloadType", "signatures"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,38 +80,20 @@ def made(
     return make_envelope(key, RESOLUTION_TYPE, canonical_bytes(claims))
 
 
-def countersigned(envelope: Mapping[str, Any], key: Ed25519PrivateKey) -> dict[str, Any]:
-    """The same envelope with the checker's signature after the maker's."""
-    payload = base64.b64decode(envelope["payload"], validate=True)
-    (signature,) = make_envelope(key, RESOLUTION_TYPE, payload)["signatures"]
-    return {**envelope, "signatures": [*envelope["signatures"], signature]}
-
-
 def read(data: bytes) -> Resolution:
     """An envelope from its JSON bytes, shape only. Raises ``NotTrusted ENVELOPE_INVALID`` or ``Refused REQUEST_INVALID``."""
     if len(data) > ENVELOPE_BYTES_MAX:
         raise Refused("REQUEST_INVALID", f"a resolution of more than {ENVELOPE_BYTES_MAX} bytes")
     try:
         envelope = parse_json(data, bytes_max=ENVELOPE_BYTES_MAX)
-        if not isinstance(envelope, dict) or set(envelope) != _FIELDS or envelope["payloadType"] != RESOLUTION_TYPE:
-            raise NotTrusted("ENVELOPE_INVALID", f"not an envelope of {RESOLUTION_TYPE}")
-        payload = base64.b64decode(envelope["payload"], validate=True)
-        signatures = tuple(map(_signature, envelope["signatures"]))
     except Refused as error:
         raise NotTrusted("ENVELOPE_INVALID", error.detail) from error
-    except (ValueError, TypeError, KeyError, binascii.Error) as error:
-        raise NotTrusted("ENVELOPE_INVALID", "not a DSSE envelope") from error
+    payload, signatures = split_envelope(envelope, RESOLUTION_TYPE, "ENVELOPE_INVALID")
     claims = parse_json(payload)
     check(SCHEMA, claims, code="REQUEST_INVALID")
     if canonical_bytes(claims) != payload:
         raise Refused("REQUEST_INVALID", "the resolution is not canonical JSON (RFC 8785)")
     return Resolution(payload, claims, signatures)
-
-
-def _signature(entry: Any) -> tuple[str, str]:
-    if not isinstance(entry, dict) or set(entry) != {"keyid", "sig"} or not isinstance(entry["keyid"], str):
-        raise ValueError("a signature is keyid and sig")
-    return entry["keyid"], base64.b64decode(entry["sig"], validate=True).hex()
 
 
 def verified(resolution: Resolution, officers: Mapping[str, str]) -> Signers:

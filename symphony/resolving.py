@@ -16,6 +16,7 @@ from typing import Any
 
 from contracts import resolution
 from contracts.errors import CannotEvaluate, Misused, Refused, SymphonyError
+from contracts.release.envelope import countersigned
 from contracts.resolution import Resolution
 from contracts.times import rfc3339
 from contracts.wire import Client
@@ -74,7 +75,7 @@ def approve(layout: Layout, file: Path, read: Resolution, officer: Officer) -> A
     if len(read.signatures) < _BOTH:
         if officer.key_id == read.claims["maker_key_id"]:
             raise Refused("RESOLUTION_TWO_OFFICERS", f"{officer.name} made it; its checker is somebody else")
-        both = resolution.countersigned(json.loads(file.read_bytes()), officer.key)
+        both = countersigned(json.loads(file.read_bytes()), officer.key)
         file = _write(_beside(file, officer.name), json.dumps(both, indent=1).encode())
     instruction_id = str(read.claims["instruction_id"])
     return Approval(ask(layout, "resolve", instruction_id=instruction_id, envelope=file.read_bytes()), file)

@@ -1,4 +1,4 @@
-"""DSSE envelopes in JSON, signed by exactly one Ed25519 key (secure-systems-lab/dsse, protocol version 1)."""
+"""DSSE envelopes in JSON, signed by Ed25519 keys (secure-systems-lab/dsse, protocol version 1)."""
 
 from __future__ import annotations
 
@@ -24,6 +24,33 @@ def make_envelope(key: Ed25519PrivateKey, payload_type: str, payload: bytes) -> 
         "payloadType": payload_type,
         "signatures": [{"keyid": key_id_of(key), "sig": base64.b64encode(signature).decode()}],
     }
+
+
+def countersigned(envelope: Mapping[str, Any], key: Ed25519PrivateKey) -> dict[str, Any]:
+    """The same envelope with one more signature, by ``key``, after those that it has."""
+    payload = base64.b64decode(envelope["payload"], validate=True)
+    (signature,) = make_envelope(key, envelope["payloadType"], payload)["signatures"]
+    return {**envelope, "signatures": [*envelope["signatures"], signature]}
+
+
+def split_envelope(envelope: Any, payload_type: str, code: str) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+    """``(payload, ((key id, signature in hex), …))`` of an envelope, shape only; no signature is checked here.
+
+    Raises ``NotTrusted(code)`` unless it is an envelope of this payload type.
+    """
+    try:
+        if not isinstance(envelope, dict) or set(envelope) != _FIELDS or envelope["payloadType"] != payload_type:
+            raise NotTrusted(code, f"not an envelope of {payload_type}")
+        payload = base64.b64decode(envelope["payload"], validate=True)
+        return payload, tuple(map(_signature, envelope["signatures"]))
+    except (ValueError, TypeError, KeyError, binascii.Error) as error:
+        raise NotTrusted(code, "not a DSSE envelope") from error
+
+
+def _signature(entry: Any) -> tuple[str, str]:
+    if not isinstance(entry, dict) or set(entry) != {"keyid", "sig"} or not isinstance(entry["keyid"], str):
+        raise ValueError("a signature is keyid and sig")
+    return entry["keyid"], base64.b64decode(entry["sig"], validate=True).hex()
 
 
 def open_envelope(envelope: Any, payload_type: str, keys: Mapping[str, str], code: str) -> tuple[bytes, str]:

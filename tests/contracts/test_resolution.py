@@ -15,7 +15,7 @@ from contracts import resolution
 from contracts.canonical import canonical_bytes
 from contracts.errors import SymphonyError
 from contracts.keys import REQUEST_TYPE, RESOLUTION_TYPE, key_id_of, public_hex
-from contracts.release.envelope import make_envelope
+from contracts.release.envelope import countersigned, make_envelope
 
 ALICE, BOB, CAROL, GATE = (Ed25519PrivateKey.generate() for _ in range(4))
 OFFICERS = {key_id_of(key): public_hex(key) for key in (ALICE, BOB, CAROL)}
@@ -44,7 +44,7 @@ def code_of(call: Callable[..., Any], *arguments: Any, **more: Any) -> str:
 
 def test_two_officers_are_told_apart_by_what_both_signed() -> None:
     """D8: maker and checker by the payload's word, in whatever order the signatures stand."""
-    envelope = resolution.countersigned(made(), BOB)
+    envelope = countersigned(made(), BOB)
     for signatures in (envelope["signatures"], envelope["signatures"][::-1]):
         signers = resolution.verified(read({**envelope, "signatures": signatures}), OFFICERS)
         assert signers == resolution.Signers(key_id_of(ALICE), key_id_of(BOB))
@@ -52,14 +52,14 @@ def test_two_officers_are_told_apart_by_what_both_signed() -> None:
 
 @pytest.mark.parametrize(("envelope", "code"), [
     (made(), "RESOLUTION_TWO_OFFICERS"),
-    (resolution.countersigned(made(), ALICE), "RESOLUTION_TWO_OFFICERS"),
-    (resolution.countersigned(resolution.countersigned(made(), BOB), CAROL), "RESOLUTION_TWO_OFFICERS"),
-    (resolution.countersigned(resolution.countersigned(made(), BOB), BOB), "RESOLUTION_TWO_OFFICERS"),
-    (resolution.countersigned(made(), GATE), "OFFICER_UNKNOWN"),
-    (resolution.countersigned(made(key=GATE), BOB), "OFFICER_UNKNOWN"),
-    ({**(e := resolution.countersigned(made(), BOB)),
+    (countersigned(made(), ALICE), "RESOLUTION_TWO_OFFICERS"),
+    (countersigned(countersigned(made(), BOB), CAROL), "RESOLUTION_TWO_OFFICERS"),
+    (countersigned(countersigned(made(), BOB), BOB), "RESOLUTION_TWO_OFFICERS"),
+    (countersigned(made(), GATE), "OFFICER_UNKNOWN"),
+    (countersigned(made(key=GATE), BOB), "OFFICER_UNKNOWN"),
+    ({**(e := countersigned(made(), BOB)),
       "signatures": [e["signatures"][0], {**e["signatures"][1], "keyid": key_id_of(CAROL)}]}, "ENVELOPE_INVALID"),
-    ({**(e := resolution.countersigned(made(), BOB)),
+    ({**(e := countersigned(made(), BOB)),
       "payload": base64.b64encode(base64.b64decode(e["payload"]).replace(b"FAILED", b"DISPATCHED")).decode()}, "ENVELOPE_INVALID"),
 ], ids=["one", "same officer twice", "three", "the checker twice", "the gate's key checks", "a stranger makes", "another's key id", "changed"])  # fmt: skip
 def test_anything_but_two_officers_signatures_is_refused(envelope: dict[str, Any], code: str) -> None:
@@ -69,10 +69,10 @@ def test_anything_but_two_officers_signatures_is_refused(envelope: dict[str, Any
 
 def test_a_key_that_the_custodians_removed_is_no_officers_any_more() -> None:
     """OUT-12: revoked is not listed; and one key under two ids is one officer."""
-    both = read(resolution.countersigned(made(), BOB))
+    both = read(countersigned(made(), BOB))
     left = {key_id: key for key_id, key in OFFICERS.items() if key_id != key_id_of(BOB)}
     assert code_of(resolution.verified, both, left) == "OFFICER_UNKNOWN"
-    envelope = resolution.countersigned(made(), ALICE)
+    envelope = countersigned(made(), ALICE)
     envelope["signatures"][1]["keyid"] = "f" * 64
     aliased = {**OFFICERS, "f" * 64: public_hex(ALICE)}
     assert code_of(resolution.verified, read(envelope), aliased) == "RESOLUTION_TWO_OFFICERS"
@@ -81,7 +81,7 @@ def test_a_key_that_the_custodians_removed_is_no_officers_any_more() -> None:
 def test_the_maker_that_it_names_must_have_signed() -> None:
     """D8: two officers sign what a third is said to have made."""
     payload = base64.b64decode(made(key=CAROL)["payload"])
-    envelope = resolution.countersigned(make_envelope(ALICE, RESOLUTION_TYPE, payload), BOB)
+    envelope = countersigned(make_envelope(ALICE, RESOLUTION_TYPE, payload), BOB)
     assert code_of(resolution.verified, read(envelope), OFFICERS) == "RESOLUTION_TWO_OFFICERS"
 
 
@@ -135,5 +135,5 @@ def test_a_resolution_has_its_time(moment: datetime, lifetime: timedelta, code: 
 
 def test_the_same_words_are_one_record() -> None:
     """The record's id is of the payload: a file handed over twice is one resolution, another's is another."""
-    assert read(made()).resolution_id == read(resolution.countersigned(made(), BOB)).resolution_id
+    assert read(made()).resolution_id == read(countersigned(made(), BOB)).resolution_id
     assert read(made()).resolution_id != read(made(decision="DISPATCHED")).resolution_id

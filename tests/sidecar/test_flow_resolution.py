@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from contracts import resolution
 from contracts.errors import SymphonyError
 from contracts.keys import key_id_of, public_hex
+from contracts.release.envelope import countersigned
 from contracts.times import SystemClock
 from rails.sdk import Outcome, RailStatus, SubmitItem, SubmitResult
 from sidecar.active import ActiveRelease
@@ -74,7 +75,7 @@ def envelope(stage: Stage, one: str, decision: str, *, checker: Ed25519PrivateKe
         "reason": "the rail's statement of today", "evidence_reference": "CASE-17", "reason_code": reason_code,
         "parked_at": parked_at, "now": datetime.now(UTC), **changes,
     }  # fmt: skip
-    return json.dumps(resolution.countersigned(resolution.made(ALICE, **fields), checker)).encode()
+    return json.dumps(countersigned(resolution.made(ALICE, **fields), checker)).encode()
 
 
 async def refused(call: Any) -> str:
