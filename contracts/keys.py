@@ -26,6 +26,8 @@ REQUEST_TYPE = "application/vnd.symphony.officer-request.v1"
 INTOTO_TYPE = "application/vnd.in-toto+json"
 REVOCATIONS_TYPE = "application/vnd.symphony.revocations.v1"
 RESOLUTION_TYPE = "application/vnd.symphony.resolution.v1"
+ORDER_TYPE = "application/vnd.symphony.order.v1"
+ORDER_LIFT_TYPE = "application/vnd.symphony.order-lift.v1"
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
