@@ -4,13 +4,14 @@
 the control plane use as well. The list of rules opens ``contracts.release.rules``.
 """
 
-from contracts.release.follower import ReleaseFollower, SelfTest, load_held
+from contracts.release.follower import Custodians, ReleaseFollower, SelfTest, load_held
 from contracts.release.model import PinnedRoot, VerifiedRelease
 from contracts.release.record import AcceptedRecord, FileRecord
 from contracts.release.source import FolderSource, HttpsSource, NotThere, ReleaseSource
 
 __all__ = [
     "AcceptedRecord",
+    "Custodians",
     "FileRecord",
     "FolderSource",
     "HttpsSource",

@@ -16,7 +16,7 @@ Blocking; call it by ``asyncio.to_thread``. One folder has one follower.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -49,6 +49,20 @@ class _State:
     revocations: Revocations
     fetched_at: datetime
     lease_expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Custodians:
+    """The custodians' newest word seen here, with the bytes that prove it from the pinned root alone."""
+
+    trust: Trust
+    targets: bytes
+    roots: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, pinned: bytes, roots: Sequence[bytes], targets: bytes, environment: str) -> Custodians:
+        """Verified, by rules 1 to 5. Raises ``NotTrusted RELEASE_*``."""
+        return cls(trust_of(root_of(pinned, roots), targets, environment), targets, tuple(roots))
 
 
 class ReleaseFollower:
@@ -105,13 +119,15 @@ class ReleaseFollower:
             self._roles = [role]
             return self.active
 
-    def refresh(self) -> VerifiedRelease | None:
+    def refresh(self, source: ReleaseSource | None = None) -> VerifiedRelease | None:
         """Ask the source; the new release when one activates, ``None`` when the number is unchanged.
+
+        ``source`` stands in for the own one this once: a folder that an officer brought, held to the same rules.
 
         Raises ``NotTrusted`` or ``CannotEvaluate``; ``active`` stays (but see the module on revocation).
         """
         with self._lock:
-            state = self._reporting(self._refreshed)
+            state = self._reporting(lambda: self._refreshed(source))
             try:
                 return self._follow(state)
             except SymphonyError as error:
@@ -119,11 +135,16 @@ class ReleaseFollower:
                 self._stop_if_revoked(state)
                 raise
 
+    def custodians(self) -> Custodians:
+        """The custodians' newest word seen here, verified again. Raises ``NotTrusted RELEASE_*`` where there is none."""
+        return Custodians.of(
+            self._root_bytes, self._repository.roots(), self._repository.file("targets"), self.environment
+        )
+
     def _still_officers(self, trust: Trust) -> dict[str, str]:
         """Of a held release's officers those whom the newest targets seen here list, too: a restart brings nobody back."""
         try:
-            root = root_of(self._root_bytes, self._repository.roots())
-            newest = trust_of(root, self._repository.file("targets"), self.environment).officers
+            newest = self.custodians().trust.officers
         except NotTrusted:
             return {}  # nobody, until the next refresh
         return {key_id: key for key_id, key in trust.officers.items() if newest.get(key_id) == key}
@@ -137,8 +158,8 @@ class ReleaseFollower:
                 self.refused = (self._named(), error.code)
             raise
 
-    def _refreshed(self) -> _State:
-        self._repository.refresh()
+    def _refreshed(self, source: ReleaseSource | None) -> _State:
+        self._repository.refresh(source)
         roots = tuple(self._repository.roots())
         root = root_of(self._root_bytes, roots)
         targets = self._repository.file("targets")

@@ -38,8 +38,11 @@ class Repository:
         self._metadata_timeout_s = metadata_timeout_s
         self._updater: Updater | None = None
 
-    def refresh(self) -> None:
-        """Root, timestamp, snapshot, targets by TUF. Raises ``NotTrusted`` or ``CannotEvaluate`` ``RELEASE_*``."""
+    def refresh(self, source: ReleaseSource | None = None) -> None:
+        """Root, timestamp, snapshot, targets by TUF; ``source`` stands in for the own one until the next refresh.
+
+        Raises ``NotTrusted`` or ``CannotEvaluate`` ``RELEASE_*``.
+        """
         config = UpdaterConfig(
             max_root_rotations=limits.ROOT_ROTATIONS_MAX,
             max_delegations=8,
@@ -54,7 +57,7 @@ class Repository:
                 str(self._metadata),
                 _METADATA,
                 target_base_url=_TARGETS,
-                fetcher=_SourceFetcher(self._source, self._metadata_timeout_s),
+                fetcher=_SourceFetcher(source or self._source, self._metadata_timeout_s),
                 config=config,
                 bootstrap=self._root,
             )
