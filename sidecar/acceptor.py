@@ -201,6 +201,7 @@ def create_app(acceptor: Acceptor) -> Starlette:
             text = f"{error.code} {error.detail}".strip() if error.code == "SERVICE_HALTED" else error.code
             return PlainTextResponse(f"{text}\n", status_code=503)
         warned = f" warnings={','.join(view.broken)}" if view.broken else ""
+        warned += f" orders={','.join(map(str, view.orders))}" if view.orders else ""  # ready: queries and outcomes go on
         return PlainTextResponse(f"ready release={view.active.release.number}{warned}\n")
 
     async def metrics(_request: Request) -> Response:

@@ -21,7 +21,7 @@ from contracts.errors import CannotEvaluate, NotTrusted, SymphonyError
 from contracts.insecure import warn_of_wildcards
 from contracts.keys import key_id_of, load_private_key
 from contracts.named_sql import queries
-from contracts.release import HttpsSource, ReleaseFollower, VerifiedRelease
+from contracts.release import Custodians, HttpsSource, ReleaseFollower, ReleaseSource, VerifiedRelease
 from contracts.times import Clock
 from contracts.tls import client_context
 from sidecar import invariants
@@ -86,6 +86,7 @@ class Following:
         self._reported_refusal: tuple[int, str] | None = None
         self._context: ssl.SSLContext = context
         self._session: aiohttp.ClientSession | None = None
+        self._alone = asyncio.Lock()
         self._follower = ReleaseFollower(
             environment=config.environment, service=config.service, folder=Path(tls.folder),
             root_bytes=_read(Path(tls.root)), source=HttpsSource(tls.url, context),
@@ -129,12 +130,26 @@ class Following:
             if self._session is not None:
                 await self._session.close()
 
-    async def refresh(self) -> None:
-        """One round: refresh, activate or renew, report."""
+    def custodians(self) -> Custodians:
+        """The custodians' newest word seen here. Raises ``NotTrusted RELEASE_*`` where there is none."""
+        return self._follower.custodians()
+
+    def last(self) -> VerifiedRelease | None:
+        """The release taken up last, whether its lease has ended or not."""
+        return self._active.release if self._active else None
+
+    async def refresh(self, source: ReleaseSource | None = None) -> SymphonyError | None:
+        """One round: refresh, activate or renew, report; what was refused. ``source``: a folder that an officer brought."""
+        async with self._alone:
+            return await self._refresh(source)
+
+    async def _refresh(self, source: ReleaseSource | None) -> SymphonyError | None:
+        trouble: SymphonyError | None = None
         try:
-            await asyncio.to_thread(self._follower.refresh)
+            await asyncio.to_thread(self._follower.refresh, *([source] if source is not None else []))
         except SymphonyError as error:
             _LOG.warning("refresh: %s", error)
+            trouble = error
         release = self._follower.active
         if release is None:
             self._active = None
@@ -149,6 +164,7 @@ class Following:
                 await self._on_refused(*refused)
             self._reported_refusal = refused
         await self._report()
+        return trouble
 
     async def _activate(self, release: VerifiedRelease) -> None:
         active = await asyncio.to_thread(ActiveRelease, release)  # it compiles the policy and imports every key

@@ -2,7 +2,8 @@
 
 It begins an epoch, which fences every older writer, takes up the held release, then serves the acceptor on its Unix
 socket: ``record`` (a micro-batch), ``state`` (release, revocations, usage, backlog), ``status`` (one instruction).
-Officers' tools come there, too, and nowhere else: ``parked`` (what the rail says of a parked payment) and ``resolve``.
+Officers' tools come there, too, and nowhere else: ``parked`` (what the rail says of a parked payment), ``resolve``, and ``load``
+(a release or orders from a folder, held to the same rules as what the control plane serves).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import msgspec
 import orjson
 from uuid_utils import uuid7
 
-from contracts import evidence, wire
+from contracts import wire
 from contracts.errors import CannotEvaluate, Refused, SymphonyError
 from contracts.keys import load_private_key
 from contracts.release import VerifiedRelease
@@ -34,6 +35,7 @@ from sidecar.dispatch.dispatcher import Dispatcher
 from sidecar.dispatch.recovery import Recovery
 from sidecar.dispatch.resolution import Resolver
 from sidecar.dispatch.work import PermitMaker
+from sidecar.events import Events
 from sidecar.following import Following
 from sidecar.intake.handover import (
     BATCH_BYTES_MAX,
@@ -46,6 +48,8 @@ from sidecar.intake.handover import (
     bytes_of,
 )
 from sidecar.intake.recorder import Recorder
+from sidecar.loading import load
+from sidecar.orders import Asked, Orders
 from sidecar.store import Fenced, WriterStore
 from sidecar.store.breaker import Spool
 from sidecar.store.store import EXECUTOR, INGEST
@@ -82,7 +86,7 @@ class Writer:
         self._adapter = AdapterClient(Path(config.adapter_socket))
         self._following = Following(
             config, clock, on_active=self._activated, on_refused=self._refused, on_revocations=self._revoked,
-            halted=lambda: bool(self._watch.halted),
+            halted=lambda: bool(self._watch.halted) or self._orders.here().halted is not None,
         )  # fmt: skip
         self._watch = Watch(
             lambda: invariants.of_writer(config, clock, self._following.active()),
@@ -91,10 +95,16 @@ class Writer:
         self._gauge = _Gauge([], 0, 0.0)
         self._stopped = asyncio.Event()
         self._wake = asyncio.Event()
+        self._events = Events(self._store, environment=config.environment, service=config.service, clock=clock)
+        self._event = self._events.write
+        self._orders = Orders(
+            self._store, self._events, Asked(self._following.custodians, self._following.last),
+            environment=config.environment, service=config.service, clock=clock, changed=self._wake.set,
+        )  # fmt: skip
         self._spool = Spool(Path(config.release.folder).with_name("shed.spool"))
         recorder = Recorder(
             self._store, active=self._following.active, service=config.service, clock=clock, wake=self._wake.set,
-            spool=self._spool,
+            spool=self._spool, orders=self._orders.here,
         )
         self._batcher: MicroBatcher[HandedMessage, Answer] = MicroBatcher(
             "ingest", recorder.record, batch_size_max=INGEST_BATCH_MAX, flush_ms_max=INGEST_FLUSH_MS_MAX, queue_max=QUEUE_MAX,
@@ -105,13 +115,14 @@ class Writer:
         """Serve until SIGTERM or SIGINT. Raises ``Fenced`` when a newer writer has begun."""
         await self._watch.at_start()  # before it fences anybody
         numbers = await self._store.begin_epoch()
+        await self._orders.start(Path(self._config.release.root))
         await self._following.start()
         await self._watch.once()  # what the held release adds (I-KEY-02, INV-015), before anything is served
         await self._event("startup", {"epoch": numbers.epoch})
         permits = PermitMaker(load_private_key(Path(self._config.permit_key)), self._config.instance, numbers.epoch)
         self._dispatcher = Dispatcher(
             self._store, self._adapter, permits, active=self._open, service=self._config.service,
-            worker=self._worker, clock=self._clock, wake=self._wake,
+            worker=self._worker, clock=self._clock, wake=self._wake, held=lambda: self._orders.here().halted_participants,
         )  # fmt: skip
         recovery = Recovery(
             self._store, self._adapter, permits, self._dispatcher, active=self._following.active, worker=self._worker,
@@ -130,6 +141,7 @@ class Writer:
                     group.create_task(work)
                     for work in (
                         self._following.run(), self._dispatcher.run(), recovery.run(), self._upkeep(), self._watch.run(),
+                        self._orders.run(self._config.release),
                     )
                 ]  # fmt: skip
                 await self._stopped.wait()
@@ -159,6 +171,8 @@ class Writer:
                 return await self._resolver.look(str(params.get("instruction_id")))
             case "resolve":
                 return await self._resolver.resolve(str(params.get("instruction_id")), _bytes(params.get("envelope")))
+            case "load":
+                return await load(Path(str(params.get("folder"))), self._following, self._orders, self._events)
         raise Refused("REQUEST_INVALID", f"the writer has no method {method[:32]!r}")
 
     async def _record(self, handover: Handover) -> dict[str, Any]:
@@ -170,9 +184,10 @@ class Writer:
         return built
 
     def _open(self) -> ActiveRelease | None:
-        """The release under which something new may be sent: none while halted. What is sent already is completed, and
-        recovery goes on asking the rail: an outcome is never given up (OUT-11)."""
-        return None if self._watch.stopped() is not None else self._following.active()
+        """The release under which something new may be sent: none while halted, by an invariant or by order. What is sent
+        already is completed, and recovery goes on asking the rail: an outcome is never given up (OUT-11)."""
+        halted = self._watch.stopped() is not None or self._orders.here().halted is not None
+        return None if halted else self._following.active()
 
     async def _halting(self, halted: tuple[Finding, ...]) -> None:
         """Halting and going on again are evidence (PIL-05)."""
@@ -204,6 +219,7 @@ class Writer:
             "as_of": rfc3339(self._clock.now()),
             "stopped": {"code": stopped.code, "detail": stopped.detail} if stopped is not None else None,
             "broken": [one.id for one in self._watch.broken],
+            "orders": list(self._orders.here().numbers),
         }
 
     async def _measured(self, active: ActiveRelease) -> _Gauge:
@@ -239,19 +255,6 @@ class Writer:
 
     async def _refused(self, number: int, code: str) -> None:
         await self._event("release_refused", {"number": number, "reason_code": code})
-
-    async def _event(self, kind: str, fields: dict[str, Any]) -> None:
-        """One evidence record that rides on no payment row."""
-        async with self._store.transaction(EXECUTOR) as transaction:
-            body = evidence.record(
-                kind, environment=self._config.environment, service=self._config.service, stream=self._store.stream,
-                seq=self._store.next_seq, recorded_at=rfc3339(self._clock.now()), **fields,
-            )  # fmt: skip
-            row = {
-                "n": 0, "event_id": str(uuid7()), "event_type": kind.upper(), "source": "sidecar",
-                "canonical_fields": orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode(),
-            }  # fmt: skip
-            await transaction.numbered("record_events", orjson.dumps([row]).decode(), evidence=[body])
 
     async def _ship_spool(self) -> None:
         """What was refused while the breaker was open becomes evidence once the store is back (D2)."""

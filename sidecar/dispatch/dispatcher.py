@@ -8,7 +8,8 @@ Rules:
 * BAT-05: what is in flight, of all and of each participant, is bounded by the manifest; the claim takes only what there
   is room for, and nobody's backlog stands in another's way;
 * OUT-11: what is in doubt is written by nobody but recovery; the lease stays and recovery is told at once;
-* PIL-05: what was claimed when the halt came is not sent either: it was surely not sent, and waits;
+* PIL-04, PIL-05: what was claimed when a halt came (of the service, or of a participant by order) is not sent either: it was
+  surely not sent, and waits; of a halted participant nothing is claimed;
 * BAT-02: a batch older than the manifest's ``age_ms_max`` since its claim is not sent.
 """
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -49,8 +50,9 @@ class Dispatcher:
     def __init__(
         self, store: WriterStore, adapter: AdapterClient, permits: PermitMaker, *,
         active: Callable[[], ActiveRelease | None], service: str, worker: str, clock: Clock,
-        wake: asyncio.Event | None = None,
+        wake: asyncio.Event | None = None, held: Callable[[], Collection[str]] = frozenset,
     ) -> None:  # fmt: skip
+        self._held = held
         self.in_doubt: set[str] = set()
         self.in_flight = 0
         self._of_participant: Counter[str] = Counter()
@@ -125,11 +127,12 @@ class Dispatcher:
     async def _claim(self, active: ActiveRelease, room: int) -> tuple[int, list[Work]]:
         settings = active.settings
         limit = min(room, settings["batching"]["dispatch"]["batch_size_max"], TREE_SIZE_MAX)
+        participant_max = settings["in_flight"]["participant_max"]
+        taken = {**self._of_participant, **dict.fromkeys(self._held(), participant_max)}  # who is halted has no room
         async with self._store.transaction(EXECUTOR) as transaction:
             rows = await transaction.rows(
                 "claim_outbox_batch", self._store.stream, self._store.epoch, self._worker, limit,
-                settings["in_flight"]["participant_max"], settings["batch_money"]["value_minor_max"], settings["lease_ms"],
-                orjson.dumps(self._of_participant).decode(),
+                participant_max, settings["batch_money"]["value_minor_max"], settings["lease_ms"], orjson.dumps(taken).decode(),
             )  # fmt: skip
             work = [_work(row) for row in rows]
             held = await self._decide_again(transaction, work, active)
@@ -176,6 +179,14 @@ class Dispatcher:
             self.wake.set()
 
     async def _send(self, work: list[Work], active: ActiveRelease) -> list[SubmitResult]:
+        held = set(self._held())  # nothing stands between this look and that of what is sent
+        sent = iter(await self._send_open([one for one in work if one.participant_id not in held], active))
+        halted = SubmitResult(outcome=Outcome.SURELY_NOT_SENT, code="ORDER_HALTED", detail="not sent")
+        return [halted if one.participant_id in held else next(sent) for one in work]
+
+    async def _send_open(self, work: list[Work], active: ActiveRelease) -> list[SubmitResult]:
+        if not work:
+            return []
         if self._active() is None:  # halted, or the lease ran out, since the claim; nothing stands between this look and the call
             return [SubmitResult(outcome=Outcome.SURELY_NOT_SENT, code="SERVICE_HALTED", detail="not sent")] * len(work)
         now = self._clock.now()

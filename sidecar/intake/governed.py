@@ -4,14 +4,18 @@ Held by the acceptor before it decides, and by the writer again against the rele
 
 * the instructing agent is one that the release assigns to the participant, else ``AGENT_MISMATCH``;
 * the instructed agent is one that the release knows (or any, in a sandbox with wildcards), else ``NOT_ALLOWED_AGENT``;
-* a cap stands for the currency and the amount is within it, else ``CAP_PAYMENT_VALUE``.
+* no officer's order freezes the participant or the currency, else ``ORDER_FROZEN``;
+* a cap stands for the currency, the lesser of the release's and any order's, and the amount is within it, else
+  ``CAP_PAYMENT_VALUE``.
 """
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from contracts.caps import ANY, cap_of
+from contracts.orders import NO_ORDERS, Here
 
 
 class Governed:
@@ -19,10 +23,19 @@ class Governed:
 
     def __init__(self, environment_data: dict[str, Any]) -> None:
         self._environment = environment_data
+        self._orders = NO_ORDERS
         self._participants = {entry["id"]: entry for entry in environment_data["participants"]}
         self._speaks = {entry["id"]: frozenset(entry["agents"]) for entry in environment_data["participants"]}
         self._agents = frozenset(environment_data["agents"])
         self._any_agent = bool(environment_data["wildcards"]["agents"]) and environment_data["environment"] == "sandbox"
+
+    def under(self, orders: Here) -> Governed:
+        """The same under the officers' orders, which only tighten."""
+        if orders is self._orders:
+            return self
+        tightened = copy.copy(self)
+        tightened._orders = orders  # noqa: SLF001 - a copy of ourselves
+        return tightened
 
     def speaks_for(self, participant_id: str, agent: str) -> bool:
         """Whether the release assigns the agent to the participant."""
@@ -32,12 +45,15 @@ class Governed:
     def caps(self, participant_id: str, currency: str) -> dict[str, int] | None:
         """The cap that stands (``contracts.caps``), or ``None``, which is a refusal."""
         participant = self._participants.get(participant_id)
-        return None if participant is None else cap_of(self._environment, participant, currency)
+        caps = None if participant is None else cap_of(self._environment, participant, currency)
+        return None if caps is None else self._orders.lower(participant_id, currency, caps)
 
     def refusal(self, participant_id: str, instruction: dict[str, Any]) -> str | None:
         """The reason code that fixed code gives against an instruction, or ``None``."""
         if not self.speaks_for(participant_id, instruction["instructing_agent"]):
             return "AGENT_MISMATCH"
+        if self._orders.freezes(participant_id, instruction["currency"]) is not None:
+            return "ORDER_FROZEN"
         if instruction["instructed_agent"] not in self._agents and not self._any_agent:
             return "NOT_ALLOWED_AGENT"
         caps = self.caps(participant_id, instruction["currency"])

@@ -55,6 +55,7 @@ class View:
     usage_day: str = ""
     stopped: tuple[str, str] | None = None
     broken: tuple[str, ...] = ()
+    orders: tuple[int, ...] = ()
 
     def demand_open(self) -> None:
         """Raise while the service takes nothing new: its own invariants say so (``SERVICE_HALTED``), or cannot be asked."""
@@ -251,7 +252,7 @@ def view_of(active: ActiveRelease, state: dict[str, Any]) -> View:
     stopped = state.get("stopped")
     return View(
         active, parse_rfc3339(state["as_of"]), usage, day, (stopped["code"], stopped["detail"]) if stopped else None,
-        tuple(state.get("broken", ())),
+        tuple(state.get("broken", ())), tuple(state.get("orders", ())),
     )  # fmt: skip
 
 

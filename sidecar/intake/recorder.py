@@ -1,7 +1,8 @@
 """The writer's station 4: check, judge, record, one commit per micro-batch (REC-01, REC-03, REC-07).
 
 An answer leaves only after the commit. A batch that a unique key refuses is recorded again one message at a time, so
-one bad item never fails the others (BAT-04).
+one bad item never fails the others (BAT-04). A transfer that an officer's order halts is refused before anything is recorded,
+so that its key may be used again once the order is lifted (PIL-04).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import orjson
 
 from contracts.errors import CannotEvaluate, Refused, SymphonyError
+from contracts.orders import NO_ORDERS, Here
 from contracts.times import Clock, rfc3339
 from sidecar.active import ActiveRelease
 from sidecar.attestation import Rejected, Verified
@@ -36,9 +38,10 @@ class Recorder:
 
     def __init__(
         self, store: WriterStore, *, active: Callable[[], ActiveRelease | None], service: str, clock: Clock,
-        wake: Callable[[], None], spool: Spool | None = None,
+        wake: Callable[[], None], spool: Spool | None = None, orders: Callable[[], Here] = lambda: NO_ORDERS,
     ) -> None:  # fmt: skip
         self._spool = spool
+        self._orders = orders
         self._store = store
         self._active = active
         self._service = service
@@ -74,6 +77,10 @@ class Recorder:
         identity = self._identity(message, active, now)
         if identity.participant_id is not None:
             hold_items(message, identity.participant_id, active.release.number)
+            kinds = (item.instruction["kind"] for item in message.items if item.instruction is not None)
+            halted = self._orders().stops(identity.participant_id, kinds)
+            if halted is not None:
+                return CannotEvaluate("ORDER_HALTED", halted)
         return Checked(message, identity)
 
     def _identity(self, message: HandedMessage, active: ActiveRelease, now: datetime) -> Verified | Rejected:
@@ -125,7 +132,7 @@ class Recorder:
             known_json = await transaction.value(
                 "judge_batch", self._store.stream, self._store.epoch, active.settings["timezone"], *_questions(batch)
             )
-            judged = judge(batch, Known.of(known_json), active.governed)
+            judged = judge(batch, Known.of(known_json), active.governed.under(self._orders()))
             made = rows.build(
                 judged, first_seq=self._store.next_seq, recorded_at=rfc3339(self._clock.now()), frame=frame
             )

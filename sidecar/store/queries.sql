@@ -56,3 +56,9 @@ SELECT symphony.parked_payment(%s::uuid)
 
 -- name: resolve_parked
 SELECT symphony.resolve_parked(%s, %s, %s, %s::jsonb, (%b::bytea[])[1])
+
+-- name: keep_order
+SELECT symphony.keep_order(%s, %s, %s, %b::bytea, %b::bytea, %b::bytea[])
+
+-- name: kept_orders
+SELECT number, is_lift, envelope, targets, roots FROM symphony.kept_orders()

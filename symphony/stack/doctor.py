@@ -91,7 +91,7 @@ def _readiness(answer: tuple[int, str] | None) -> tuple[bool, str]:
     except ValueError:
         said = {}
     if status == HTTPStatus.OK:
-        warnings = said.get("warnings", []) or [word for word in text.split() if word.startswith("warnings=")]
+        warnings = said.get("warnings", []) or [word for word in text.split() if word.startswith(("warnings=", "orders="))]
         return True, " ".join(["ready", *map(str, warnings)])
     code = said.get("reason_code")
     words = f"{code} {said.get('detail', '')}" if code else " ".join(text.split())

@@ -16,6 +16,7 @@ TABLES = (
     "writer_epochs", "accepted_releases", "revocations", "ingress_attestations", "seen_jti", "payment_instructions", "payloads",
     "participant_outbox_sequences", "usage_daily", "payment_outbox_pending", "outbox_leases", "payment_outbox_attempts",
     "payment_terminals", "parked", "resolutions", "evidence_events", "evidence_batches", "evidence_shipments",
+    "orders",
 )  # fmt: skip
 ONLY = {
     INGEST: {"judge_batch", "record_batch", "enqueue_payment_outbox", "bump_participant_outbox_seq", "instruction_status",
@@ -23,7 +24,7 @@ ONLY = {
     EXECUTOR: {"begin_epoch", "current_numbers", "claim_outbox_batch", "record_dispatching", "complete_outbox_attempts",
                "complete_outbox_attempt", "take_over_leases", "decision_input", "parked_payment", "resolve_parked",
                "record_events", "accept_release", "highest_release", "add_revocations", "purge_seen_jti",
-               "evidence_backlog", "require_role"},
+               "evidence_backlog", "require_role", "keep_order", "kept_orders"},
     SHIPPER: {"read_evidence", "shipping_state", "seal_evidence_batch", "mark_shipped", "require_role"},
     READER: {"evidence_backlog", "shipping_state"},
 }  # fmt: skip

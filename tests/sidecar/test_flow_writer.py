@@ -16,7 +16,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from contracts import wire
-from contracts.errors import SymphonyError
+from contracts.errors import NotTrusted, SymphonyError
+from contracts.release import Custodians, VerifiedRelease
 from contracts.times import SystemClock
 from rails.sdk import StatusResult, SubmitItem
 from rails.sdk.types import StatusAnswer, SubmitAnswer, SubmitRequest
@@ -41,6 +42,14 @@ class Given:
     def active(self) -> ActiveRelease | None:
         """The release."""
         return self._active
+
+    def custodians(self) -> Custodians:
+        """Nobody's word is here."""
+        raise NotTrusted("RELEASE_SHAPE")
+
+    def last(self) -> VerifiedRelease | None:
+        """The release, as orders ask for it."""
+        return self._active.release if self._active else None
 
     async def start(self) -> None:
         """Take it up."""
