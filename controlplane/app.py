@@ -27,7 +27,7 @@ from controlplane.api.http import internal_error, symphony_error, unknown_addres
 from controlplane.context import Context
 from controlplane.invariants import Halting
 
-DOMAINS = ("trust", "releases", "fleet", "evidence", "exports")
+DOMAINS = ("trust", "releases", "orders", "fleet", "evidence", "exports")
 RESTART_S = 1.0
 _LOG = logging.getLogger("symphony.controlplane")
 
