@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from contracts.errors import CannotEvaluate, Misused, NotTrusted, SymphonyError
-from symphony.commands import demo, desk, drill, evidence, fleet, payments, release, release_life, stack, trust
+from symphony.commands import demo, desk, drill, evidence, fleet, order, payments, release, release_life, release_load, stack, trust
 from symphony.commands.invariants import command as invariants
 from symphony.commands.policy import command as policy
 from symphony.commands.resolve import resolve
@@ -46,11 +46,13 @@ def cli() -> None:
 
 for _command in (
     stack.up, stack.down, stack.doctor, demo.demo, payments.submit, payments.payment, payments.reconcile, desk.desk,
-    release.release, fleet.fleet, evidence.evidence, invariants, policy, trust.trust, drill.drill,
+    release.release, order.order, fleet.fleet, evidence.evidence, invariants, policy, trust.trust, drill.drill,
 ):  # fmt: skip
     cli.add_command(_command)
 payments.payment.add_command(resolve)
 release_life.register(release.release)
+release.release.add_command(release_load.export)
+release.release.add_command(release_load.load)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -82,8 +82,13 @@ def approve(layout: Layout, file: Path, read: Resolution, officer: Officer) -> A
 
 
 def ask(layout: Layout, method: str, **params: Any) -> dict[str, Any]:
-    """A call of the sidecar's writer over its own socket. Its errors keep their code; 5xx are ``CannotEvaluate``."""
-    return asyncio.run(_ask(layout.sockets / "writer.sock", method, params))
+    """A call of the stack's writer, see ``ask_writer``."""
+    return ask_writer(layout.sockets / "writer.sock", method, **params)
+
+
+def ask_writer(socket: Path, method: str, **params: Any) -> dict[str, Any]:
+    """A call of a sidecar's writer over its own socket. Its errors keep their code; 5xx are ``CannotEvaluate``."""
+    return asyncio.run(_ask(socket, method, params))
 
 
 async def _ask(path: Path, method: str, params: dict[str, Any]) -> dict[str, Any]:
