@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
 
@@ -26,10 +26,11 @@ from symphony.stack import prepare
 from symphony.stack.environment import load_template
 from symphony.stack.layout import ENVIRONMENT
 from symphony.stack.release_one import release_files
-from tests.e2e.support import Stack, message, running, until
+from tests.e2e.support import Stack, message, running, stopped, until
 
 pytestmark = pytest.mark.story
 PROOF_S_MAX = 20
+ORDER_EVENTS: LiteralString = "SELECT canonical_fields FROM symphony.evidence_events WHERE event_type = 'ORDER' ORDER BY stream_seq"
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +77,9 @@ def test_a_lower_cap_is_proposed_approved_by_two_others_and_promoted(release_sta
     assert_voided(stack, held)
 
 
-def answered(stack: Stack, raw: bytes) -> Reply:
+def answered(stack: Stack, raw: bytes, key: str | None = None) -> Reply:
     """The answer of a sidecar that may be changing its release: a 503 is sent again under the same key."""
-    key = str(uuid.uuid4())
+    key = key or str(uuid.uuid4())
 
     def reply() -> Reply | None:
         found = stack.submit(raw, key=key)
@@ -184,3 +185,60 @@ def test_a_restart_on_a_hostile_control_plane_stays_on_what_is_held(release_stac
     until(served, what="service")
     assert release_stack.submit(message("2000.00")).body[0]["policy_version"] == 3
     until(lambda: release_stack.json("reconcile", code=None)["ok"], what="the count")
+
+
+def refused_by_order(stack: Stack) -> bool:
+    """Whether a fresh payment is refused by the halt."""
+    return stack.submit(message("1.00")).code == "ORDER_HALTED"
+
+
+def test_one_officer_halts_the_service_and_two_others_lift_it(release_stack: Stack, tmp_path: Path) -> None:
+    """PIL-04, under a control plane that still serves a forged release: refused, asked for, restarted, lifted, paid once."""
+    stack = release_stack
+    before = stack.submit(message("2000.00")).accepted[0]
+    assert stack.participant().wait(before)["state"] == "SUCCEEDED"
+    counted = stack.json("reconcile")["counts"]
+    issued = stack.symphony("order", "issue", "halt", "--as", "alice", "--reason", "a drill", "--rail", "iso20022").stdout
+    assert "order 1 is ISSUED: halt of rail iso20022" in issued
+    until(lambda: refused_by_order(stack), timeout_s=PROOF_S_MAX, what="the halt")
+    key, raw = str(uuid.uuid4()), message("2000.00")
+    reply = stack.submit(raw, key=key)
+    assert (reply.status, reply.code) == (503, "ORDER_HALTED")
+    assert stack.participant().status(before)["state"] == "SUCCEEDED", "queries go on"
+    restart = stack.pid("writer")
+    os.kill(restart, signal.SIGKILL)
+    until(lambda: stack.pid("writer") != restart, what="the restart")
+    until(lambda: refused_by_order(stack), timeout_s=PROOF_S_MAX, what="the halt after the restart")
+    assert "orders=1" in stack.symphony("doctor", code=None).stdout
+    until(lambda: fleet(stack)["reference-rail"]["mode"] == "halted", what="the halt in the fleet")
+    said = stack.symphony("order", "lift", "1", "--as", "bruno", "--reason", "the drill is over").stdout
+    assert "signed: 1 of 2" in said
+    assert "ORDER_LIFT_THRESHOLD" in stack.symphony("order", "lift", "1", "--as", "bruno", code=1).stderr
+    assert "signed: 1 of 2" in stack.symphony("order", "lift", "1", "--as", "alice").stdout, "who issued it does not count"
+    assert refused_by_order(stack)
+    assert "order 1 is LIFTED" in stack.symphony("order", "lift", "1", "--as", "chanda").stdout
+    paid = answered(stack, raw, key)
+    assert paid.status == 202
+    assert stack.participant().wait(paid.accepted[0])["state"] == "SUCCEEDED"
+    assert [entry["state"] for entry in stack.json("order", "list")] == ["LIFTED"]
+    until(lambda: stack.json("reconcile")["counts"]["posted"] == counted["posted"] + 1, what="one payment more")
+    actions = [json.loads(row["canonical_fields"])["action"] for row in stack.rows("sidecar", ORDER_EVENTS)]
+    assert actions == ["obeyed", "lifted"]
+    brought_in_a_folder(stack, tmp_path)
+
+
+def brought_in_a_folder(stack: Stack, folder: Path) -> None:
+    """Beside a control plane that is stopped: an order in a file is obeyed, and lifted by a file that two others signed."""
+    (folder / "orders").mkdir()
+    order, lift = folder / "orders" / "order.json", folder / "orders" / "lift.json"
+    ask = ("order", "issue", "freeze", "--as", "bruno", "--reason", "x", "--participant", "kafue-bank")
+    stack.symphony(*ask, "--number", "2", "--out", str(order))
+    with stopped(stack.pid("controlplane")):
+        assert "order.json: obeyed" in stack.symphony("release", "load", str(folder)).stdout
+        assert answered(stack, message("1.00")).code == "ORDER_FROZEN"
+        for officer, reason in (("alice", ("--reason", "over")), ("chanda", ())):
+            stack.symphony("order", "lift", "2", "--as", officer, *reason, "--order", str(order), "--file", str(lift))
+        assert "lift.json: lifted" in stack.symphony("release", "load", str(folder)).stdout
+        assert answered(stack, message("1.00")).status == 202
+        order.write_bytes(order.read_bytes().replace(b"application/vnd.symphony.order.v1", b"application/vnd.symphony.order.v2"))
+        assert "ORDER_INVALID" in stack.symphony("release", "load", str(folder), code=5).stderr

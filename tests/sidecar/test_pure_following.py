@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contracts.errors import NotTrusted
-from contracts.release import VerifiedRelease
+from contracts.release import FolderSource, ReleaseSource, VerifiedRelease
 from contracts.times import SystemClock
 from sidecar import following as module
 from sidecar.config import ReleaseConfig, WriterConfig
@@ -27,6 +28,7 @@ class Follower:
         self.refused: tuple[int, str] | None = None
         self.rounds: list[VerifiedRelease | Exception | None] = []
         self.held: VerifiedRelease | Exception | None = None
+        self.sources: list[ReleaseSource | None] = []
 
     def start(self) -> VerifiedRelease | None:
         """The held release."""
@@ -35,8 +37,9 @@ class Follower:
         self.active = self.held
         return self.held
 
-    def refresh(self) -> None:
-        """One round."""
+    def refresh(self, source: ReleaseSource | None = None) -> None:
+        """One round; ``sources`` are those that stood in for the control plane."""
+        self.sources.append(source)
         told = self.rounds.pop(0) if self.rounds else None
         if isinstance(told, Exception):
             raise told
@@ -201,3 +204,18 @@ async def test_a_release_whose_lease_has_run_out_is_none(made: Made) -> None:
     follower.held = replace(gone, lease_expires_at=gone.fetched_at)
     await following.start()
     assert following.active() is None
+
+
+async def test_what_a_folder_brings_is_activated_as_any_other_and_its_refusal_is_told(made: Made, tmp_path: Path) -> None:
+    """The source stands in once; the old release runs on under a refusal, and the officer hears why."""
+    following, follower, heard = made()
+    follower.held = support.release(1)
+    await following.start()
+    follower.rounds = [support.release(2), NotTrusted("RELEASE_DIGEST", "a target was changed")]
+    folder = FolderSource(tmp_path)
+    assert await following.refresh(folder) is None
+    trouble = await following.refresh(folder)
+    assert trouble is not None
+    assert (trouble.code, number_of(following), heard.active) == ("RELEASE_DIGEST", 2, [1, 2])
+    await following.refresh()
+    assert follower.sources == [folder, folder, None]
