@@ -197,14 +197,14 @@ def test_one_officer_halts_the_service_and_two_others_lift_it(release_stack: Sta
     stack = release_stack
     before = stack.submit(message("2000.00")).accepted[0]
     assert stack.participant().wait(before)["state"] == "SUCCEEDED"
-    counted = stack.json("reconcile")["counts"]
     issued = stack.symphony("order", "issue", "halt", "--as", "alice", "--reason", "a drill", "--rail", "iso20022").stdout
     assert "order 1 is ISSUED: halt of rail iso20022" in issued
     until(lambda: refused_by_order(stack), timeout_s=PROOF_S_MAX, what="the halt")
+    accepted = stack.json("reconcile")["counts"]["accepted"]
     key, raw = str(uuid.uuid4()), message("2000.00")
     reply = stack.submit(raw, key=key)
     assert (reply.status, reply.code) == (503, "ORDER_HALTED")
-    assert stack.participant().status(before)["state"] == "SUCCEEDED", "queries go on"
+    assert stack.participant().wait(before)["state"] == "SUCCEEDED", "queries go on"
     restart = stack.pid("writer")
     os.kill(restart, signal.SIGKILL)
     until(lambda: stack.pid("writer") != restart, what="the restart")
@@ -221,7 +221,9 @@ def test_one_officer_halts_the_service_and_two_others_lift_it(release_stack: Sta
     assert paid.status == 202
     assert stack.participant().wait(paid.accepted[0])["state"] == "SUCCEEDED"
     assert [entry["state"] for entry in stack.json("order", "list")] == ["LIFTED"]
-    until(lambda: stack.json("reconcile")["counts"]["posted"] == counted["posted"] + 1, what="one payment more")
+    counts = stack.json("reconcile")["counts"]
+    assert counts["accepted"] == accepted + 1, "of all that was refused nothing is counted"
+    until(lambda: (now := stack.json("reconcile")["counts"])["pending"] + now["in_hand"] == 0, what="every payment's end")
     actions = [json.loads(row["canonical_fields"])["action"] for row in stack.rows("sidecar", ORDER_EVENTS)]
     assert actions == ["obeyed", "lifted"]
     brought_in_a_folder(stack, tmp_path)
