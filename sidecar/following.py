@@ -146,7 +146,7 @@ class Following:
     async def _refresh(self, source: ReleaseSource | None) -> SymphonyError | None:
         trouble: SymphonyError | None = None
         try:
-            await asyncio.to_thread(self._follower.refresh, *([source] if source is not None else []))
+            await asyncio.to_thread(self._follower.refresh, source)
         except SymphonyError as error:
             _LOG.warning("refresh: %s", error)
             trouble = error
