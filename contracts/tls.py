@@ -11,7 +11,8 @@ Rules:
 * a held connection outlives its certificate, so every request can ask ``peer_of(scope).is_current(now)``.
 
 uvicorn has no ASGI ``tls`` extension: ``PeerProtocol`` reads the certificate once per connection and puts it
-into ``scope["extensions"]``: ``"tls.peer_der"`` (bytes) and ``"tls.peer"`` (``Peer``).
+into ``scope["extensions"]``: ``"tls.peer_der"`` (bytes), ``"tls.peer"`` (``Peer``) and ``"server.ending"``, an
+``asyncio.Event`` that is set when the server begins to end, so that a request that waits for something can be answered.
 """
 
 from __future__ import annotations
@@ -117,6 +118,7 @@ class PeerProtocol(HttpToolsProtocol):
     _in_head = False
     _head_bytes = 0
     _head_late: asyncio.TimerHandle | None = None
+    _ending: asyncio.Event | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """As uvicorn's, plus the certificate."""
@@ -126,7 +128,8 @@ class PeerProtocol(HttpToolsProtocol):
         der = ssl_object.getpeercert(binary_form=True) if ssl_object is not None else None
         if der is None:
             return
-        extensions = {"tls.peer_der": der, "tls.peer": peer_from_der(der)}
+        self._ending = asyncio.Event()
+        extensions = {"tls.peer_der": der, "tls.peer": peer_from_der(der), "server.ending": self._ending}
         app = self.app
 
         async def with_peer(scope: Any, receive: Any, send: Any) -> None:
@@ -134,6 +137,12 @@ class PeerProtocol(HttpToolsProtocol):
             await app(scope, receive, send)
 
         self.app = with_peer
+
+    def shutdown(self) -> None:
+        """As uvicorn's; whoever waits is told first."""
+        if self._ending is not None:
+            self._ending.set()
+        super().shutdown()
 
     def data_received(self, data: bytes) -> None:
         """As uvicorn's, up to the bound of a head."""

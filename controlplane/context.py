@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from contracts.runtime_invariants import Watch
 from contracts.times import Clock, SystemClock
+from controlplane.news import News
 from controlplane.store import Database
 
 LogReleaseMetadata = Callable[[str, int, str], Awaitable[None]]
@@ -32,6 +33,7 @@ class Context:
     snapshot_lifetime: timedelta = timedelta(days=7)
     log_release_metadata: LogReleaseMetadata | None = None
     watch: Watch | None = None
+    news: News = field(default_factory=News)
 
     def demand_open(self) -> None:
         """Raise ``SERVICE_HALTED`` while nothing may be signed."""

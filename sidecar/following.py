@@ -1,5 +1,6 @@
 """How the writer follows releases: refresh, activate as one, keep revocations durably, report to the fleet view.
 
+Between two rounds it waits for the control plane to ring (``contracts.release.bell``), and polls where that does not work.
 Any failure keeps the old release running; the refusal goes to the control plane and into evidence. A lease or a release
 that has run out stops intake and dispatch (fail closed).
 """
@@ -22,6 +23,8 @@ from contracts.insecure import warn_of_wildcards
 from contracts.keys import key_id_of, load_private_key
 from contracts.named_sql import queries
 from contracts.release import Custodians, HttpsSource, ReleaseFollower, ReleaseSource, VerifiedRelease
+from contracts.release.bell import Bell, meanwhile, patience
+from contracts.release.status import status_report
 from contracts.times import Clock
 from contracts.tls import client_context
 from sidecar import invariants
@@ -31,6 +34,8 @@ from sidecar.policy.engine import WasmEngine
 from sidecar.store import Fenced
 
 REPORT_TIMEOUT_S = 5
+REPORT_EVERY_S = 2.0
+"""While nothing new comes; after a round it is told at once."""
 ANSWER_BYTES_MAX = 64 * 1024
 _LOG = logging.getLogger("symphony.following")
 
@@ -87,6 +92,7 @@ class Following:
         self._context: ssl.SSLContext = context
         self._session: aiohttp.ClientSession | None = None
         self._alone = asyncio.Lock()
+        self._bell = Bell(tls.url, context, pause_s=tls.poll_ms / 1000)
         self._follower = ReleaseFollower(
             environment=config.environment, service=config.service, folder=Path(tls.folder),
             root_bytes=_read(Path(tls.root)), source=HttpsSource(tls.url, context),
@@ -125,8 +131,10 @@ class Following:
                     _LOG.warning("following releases: %s", error)  # the store or the disk; tried again at the next round
                 except Exception:  # noqa: BLE001 - the old release runs on until its lease ends
                     _LOG.exception("following releases")
-                await asyncio.sleep(self._config.release.poll_ms / 1000)
+                waiting = self._bell.heard(self._follower.seen, patience(self._follower.active, self._clock.now()))
+                await meanwhile(waiting, REPORT_EVERY_S, self._report)
         finally:
+            await self._bell.close()
             if self._session is not None:
                 await self._session.close()
 
@@ -192,14 +200,12 @@ class Following:
         """Say what runs here; a control plane that is down is not our trouble."""
         if self._config.fleet_url is None:
             return
-        release = self._active.release if self._active else None
-        refused = self._follower.refused
-        body = {
-            "environment": self._config.environment, "service": self._config.service, "instance": self._config.instance,
-            "active": {"number": release.number, "metadata_digest": release.metadata_digest} if release else None,
-            "refused": {"number": refused[0], "code": refused[1]} if refused else None,
-            "ready": self.active() is not None and not self._halted(), "mode": "halted" if self._halted() else "enforced",
-        }  # fmt: skip
+        config, halted = self._config, self._halted()
+        body = status_report(
+            {"environment": config.environment, "service": config.service, "instance": config.instance},
+            self._active.release if self._active else None, self._follower.refused, delivered=self._follower.delivered,
+            ready=self.active() is not None and not halted, halted=halted,
+        )  # fmt: skip
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=REPORT_TIMEOUT_S))
         with suppress(aiohttp.ClientError, TimeoutError, OSError):

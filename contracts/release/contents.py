@@ -1,7 +1,8 @@
 """The bytes of a release's targets: proposal, gate result, bundle, environment data, manifests (rules 8, 9 and 13).
 
 * wildcards only in the sandbox (``RELEASE_WILDCARD``), every document by its schema (``RELEASE_MANIFEST``);
-* the release carries a manifest for this service (``RELEASE_SERVICE_UNKNOWN``), and each says whose it is;
+* the release carries a manifest for this service (``RELEASE_SERVICE_UNKNOWN``), and each says whose it is; who proposes,
+  approves or publishes checks every manifest, a service its own: what is broken for one does not stop the others;
 * the OPA bundle's own signature holds, by the build key that the custodians name (``RELEASE_BUNDLE``, POL-06).
 
 Not here: compiling the policy, usability of the XSDs (the service's self-test).
@@ -43,8 +44,11 @@ class Contents:
     policy_bundle: bytes
 
 
-def verify_contents(trust: Trust, role: Role, files: Mapping[str, bytes]) -> Contents:
-    """The documents of a release, every rule but the service's own. ``files`` by path relative to ``<env>/<N>/``."""
+def verify_contents(trust: Trust, role: Role, files: Mapping[str, bytes], *, service: str | None = None) -> Contents:
+    """The documents of a release, every rule but the service's own. ``files`` by path relative to ``<env>/<N>/``.
+
+    ``service``: whose manifest is read, by a service that follows; without it all are (proposal and approval).
+    """
     _check_digests(role, files)
     proposal = verify_proposal(trust, role, files)
     verify_gate(trust, role, files["gate.json"])
@@ -54,7 +58,7 @@ def verify_contents(trust: Trust, role: Role, files: Mapping[str, bytes]) -> Con
         proposal=proposal,
         environment_data=environment_data,
         invariants=_object("invariants.json", files["invariants.json"]),
-        manifests={name[9:-5]: _manifest(name, data) for name, data in files.items() if name.startswith("services/")},
+        manifests=_manifests(files, service),
         schemas={name[8:-4]: data for name, data in files.items() if name.startswith("schemas/")},
         policy_wasm=files["policy.wasm"],
         policy_bundle=files["policy.tar.gz"],
@@ -148,6 +152,12 @@ def has_wildcard(environment_data: Mapping[str, Any]) -> bool:
         or "*" in (environment_data.get("caps") or ())
         or any("*" in (p.get("caps") or ()) for p in participants or () if isinstance(p, dict))
     )
+
+
+def _manifests(files: Mapping[str, bytes], service: str | None) -> dict[str, dict[str, Any]]:
+    """By service; of every one its schema, or of ``service`` alone (the others' bytes are signed, and theirs to refuse)."""
+    names = {name[9:-5]: name for name in files if name.startswith("services/")}
+    return {of: _manifest(name, files[name]) for of, name in names.items() if service in (None, of)}
 
 
 def _manifest(name: str, data: bytes) -> dict[str, Any]:

@@ -66,7 +66,11 @@ class Custodians:
 
 
 class ReleaseFollower:
-    """See the module. ``active`` is the release in force; ``refused`` the last refusal as (number, code)."""
+    """See the module. ``active`` is the release in force; ``refused`` the last refusal as (number, code).
+
+    ``delivered`` is the newest release number that the repository has shown here, taken or not; ``seen`` the snapshot's
+    version of the last refresh, 0 before the first (what ``contracts.release.bell`` asks with).
+    """
 
     def __init__(
         self,
@@ -85,6 +89,8 @@ class ReleaseFollower:
         self.environment, self.service = environment, service
         self.active: VerifiedRelease | None = None
         self.refused: tuple[int, str] | None = None
+        self.delivered: int | None = None
+        self.seen = 0
         self._root_bytes, self._record, self._clock = root_bytes, record, clock
         self._minimum_number, self._self_test = minimum_number, self_test
         self._held = HeldReleases(folder)
@@ -131,7 +137,7 @@ class ReleaseFollower:
             try:
                 return self._follow(state)
             except SymphonyError as error:
-                self.refused = (self._published() or 0, error.code)
+                self.refused = (self.delivered or 0, error.code)
                 self._stop_if_revoked(state)
                 raise
 
@@ -160,6 +166,7 @@ class ReleaseFollower:
 
     def _refreshed(self, source: ReleaseSource | None) -> _State:
         self._repository.refresh(source)
+        self.seen, self.delivered = self._published()
         roots = tuple(self._repository.roots())
         root = root_of(self._root_bytes, roots)
         targets = self._repository.file("targets")
@@ -184,7 +191,7 @@ class ReleaseFollower:
         return state
 
     def _follow(self, state: _State) -> VerifiedRelease | None:
-        if self._published() is None:
+        if self.delivered is None:
             raise CannotEvaluate("RELEASE_UNREACHABLE", "no release is published yet")
         role_bytes = self._repository.role(self.environment)
         role = rules.verify_role(state.trust, role_bytes, self.environment)
@@ -213,13 +220,13 @@ class ReleaseFollower:
         if stands_on != self._stands_on:
             place, held = place_of(role.number, role.digest), Held(role_bytes, *stands_on)
             if self._held.load(place) != held:
-                verify_contents(state.trust, role, self._held.files(role.targets))
+                verify_contents(state.trust, role, self._held.files(role.targets), service=self.service)
                 self._held.save_trust(place, held)
             self._stands_on = stands_on
         self.active = replace(self.active, expires_at=min(role.expires_at, state.trust.expires_at))
 
     def _verified(self, state: _State, role: Role) -> VerifiedRelease:
-        contents = verify_contents(state.trust, role, self._held.files(role.targets))
+        contents = verify_contents(state.trust, role, self._held.files(role.targets), service=self.service)
         release = VerifiedRelease(
             environment=role.environment,
             number=role.number,
@@ -258,13 +265,15 @@ class ReleaseFollower:
         digests = {target.sha256 for kept in self._roles for target in kept.targets.values()}
         self._held.prune([place_of(kept.number, kept.digest) for kept in self._roles], digests)
 
-    def _published(self) -> int | None:
-        meta = parse(self._repository.file("snapshot"), Snapshot).signed.meta.get(f"{self.environment}.json")
-        return meta.version if meta else None
+    def _published(self) -> tuple[int, int | None]:
+        """The snapshot's version, and the release that it names for this environment."""
+        snapshot = parse(self._repository.file("snapshot"), Snapshot).signed
+        meta = snapshot.meta.get(f"{self.environment}.json")
+        return snapshot.version, meta.version if meta else None
 
     def _named(self) -> int:
         try:
-            return self._published() or 0
+            return self._published()[1] or 0
         except NotTrusted:
             return 0
 

@@ -10,3 +10,5 @@ SELECT version, content FROM symphony.tuf_metadata WHERE role = %s AND version =
 SELECT symphony.publish_metadata(%s, %s, %s)
 -- name: to_log
 SELECT role, version, sha256 FROM symphony.tuf_metadata WHERE role <> 'timestamp' ORDER BY published_at, role, version
+-- name: newest_snapshot
+SELECT coalesce(max(version), 0) AS version FROM symphony.tuf_metadata WHERE role = 'snapshot'

@@ -1,4 +1,4 @@
-"""``GET /tuf/metadata/<file>``, ``POST /v1/trust``, ``POST /v1/revocations/<env>``."""
+"""``GET /tuf/metadata/<file>``, ``GET /tuf/wait``, ``POST /v1/trust``, ``POST /v1/revocations/<env>``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from controlplane.api.http import bytes_answer, json_answer, read_object
 from controlplane.context import Context
 from controlplane.identity import require
 from controlplane.trust import services, swap
+from controlplane.trust.waiting import wait_route
 
 _BODY_BYTES_MAX = 8 * ROLE_BYTES_MAX
 
@@ -45,6 +46,7 @@ def routes(context: Context) -> list[BaseRoute]:
 
     return [
         Route("/tuf/metadata/{name}", metadata),
+        wait_route(context),
         Route("/v1/trust", trust, methods=["POST"]),
         Route("/v1/revocations/{environment}", revocations, methods=["POST"]),
     ]
@@ -58,7 +60,10 @@ async def start(context: Context) -> None:
 
 def background(context: Context) -> list[Callable[[], Coroutine[Any, Any, None]]]:
     """What runs from start to stop."""
-    return [lambda: services.freshness_loop(context)]
+    return [
+        lambda: services.freshness_loop(context),
+        lambda: context.news.follow(lambda: services.newest_snapshot(context)),
+    ]
 
 
 def _change(body: dict[str, Any]) -> swap.Change:

@@ -67,7 +67,8 @@ def columns(files: Sequence[RoleFile]) -> tuple[list[str], list[int], list[bytes
 
 
 async def log_published(context: Context, files: Sequence[RoleFile]) -> None:
-    """Tell the evidence log of new role versions."""
+    """Tell who waits, and the evidence log, of new role versions. Called after the commit."""
+    context.news.publish()
     if context.log_release_metadata is not None:
         for file in files:
             await context.log_release_metadata(file.role, file.version, file.sha256)
@@ -184,3 +185,9 @@ async def served_file(context: Context, name: str) -> bytes | None:
             return None
         rows = await context.pool.fetch(_SQL["version_of"], role, int(version))
     return bytes(rows[0]["content"]) if rows else None
+
+
+async def newest_snapshot(context: Context) -> int:
+    """The newest snapshot's version, 0 before the first publication."""
+    rows = await context.pool.fetch(_SQL["newest_snapshot"])
+    return int(rows[0]["version"])

@@ -15,7 +15,7 @@ from contracts import logs
 from contracts.errors import SymphonyError
 from contracts.times import SystemClock
 from services.ledger.config import load
-from services.ledger.server import Ledger, follower_of, reporter_of
+from services.ledger.server import Ledger, bell_of, follower_of, reporter_of
 
 COULD_NOT_START = 3
 
@@ -24,7 +24,11 @@ async def _run(path: Path) -> None:
     settings = load(path)
     clock = SystemClock()
     ledger = Ledger(
-        settings, follower=follower_of(settings, clock), clock=clock, report=reporter_of(settings, clock)
+        settings,
+        follower=follower_of(settings, clock),
+        clock=clock,
+        report=reporter_of(settings, clock),
+        bell=bell_of(settings),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ledger.stop)

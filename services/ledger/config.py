@@ -37,6 +37,8 @@ GRACE_S = 60
 """How long permits under the release before the active one are taken."""
 FETCH_INTERVAL_MIN_S = 0.2
 """However many permits name a newer release, it is fetched no more often than this."""
+REPORT_INTERVAL_S = 5.0
+"""How often the ledger's status is told while nothing changes."""
 
 
 @dataclass(frozen=True, slots=True)

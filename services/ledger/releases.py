@@ -16,15 +16,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from contracts.errors import CannotEvaluate, NotTrusted, Refused, SymphonyError
 from contracts.insecure import warn_of_wildcards
 from contracts.release import VerifiedRelease
+from contracts.release.bell import Bell, meanwhile, patience
 from contracts.times import Clock
-from services.ledger.config import FETCH_INTERVAL_MIN_S, GRACE_S
+from services.ledger.config import FETCH_INTERVAL_MIN_S, GRACE_S, REPORT_INTERVAL_S
 from services.ledger.terms import Revoked, Terms, terms_of
 
 _LOG = logging.getLogger("symphony.ledger.releases")
@@ -44,6 +44,14 @@ class Follower(Protocol):
     def refused(self) -> tuple[int, str] | None:
         """The last refusal of a release as (number, reason code)."""
 
+    @property
+    def seen(self) -> int:
+        """The snapshot's version of the last look, 0 before the first."""
+
+    @property
+    def delivered(self) -> int | None:
+        """The newest release number that the repository has shown here."""
+
     def start(self) -> VerifiedRelease | None:
         """The release already held, verified again without the network."""
 
@@ -55,7 +63,7 @@ class ReleaseWindow:
     """The active release, the one before, and the revocations."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        self.clock = clock
         self._active: Terms | None = None
         self._before: Terms | None = None
         self._activated_at = datetime.min.replace(tzinfo=clock.now().tzinfo)
@@ -65,7 +73,7 @@ class ReleaseWindow:
     @property
     def active(self) -> Terms | None:
         """The terms in force, if they have not run out."""
-        if self._active is None or self._clock.now() >= self._active.live_until:
+        if self._active is None or self.clock.now() >= self._active.live_until:
             return None
         return self._active
 
@@ -73,7 +81,7 @@ class ReleaseWindow:
         """Take over what the follower holds now: a new release, or newer revocations and lease of the same."""
         terms = terms_of(release)
         if self._active is None or terms.number != self._active.number:
-            self._before, self._activated_at = self._active, self._clock.now()
+            self._before, self._activated_at = self._active, self.clock.now()
             _LOG.info("release %d is active", terms.number)
             warn_of_wildcards("the ledger", release.environment_data)
         self._active, self.revoked = terms, Revoked(release.revocations)
@@ -86,7 +94,7 @@ class ReleaseWindow:
 
     def choose(self, number: int) -> Terms:
         """The terms under which a permit that names release ``number`` is judged."""
-        active, now = self.active, self._clock.now()
+        active, now = self.active, self.clock.now()
         if active is None:
             raise CannotEvaluate("NO_ACTIVE_RELEASE", "no valid release is active")
         if number > active.number:
@@ -101,7 +109,7 @@ class ReleaseWindow:
 
     def check_key(self, terms: Terms, key_id: str) -> None:
         """Raise ``PERMIT_KEY_UNKNOWN`` when the permit key is revoked, whatever release lists it."""
-        if self.revoked.holds("permit_key", key_id, self._clock.now()):
+        if self.revoked.holds("permit_key", key_id, self.clock.now()):
             raise NotTrusted("PERMIT_KEY_UNKNOWN", f"key {key_id[:16]}… of release {terms.number} is revoked")
 
     def _in_grace(self, before: Terms, now: datetime) -> bool:
@@ -110,26 +118,46 @@ class ReleaseWindow:
 
 
 class Following:
-    """Runs a follower in a thread, one call at a time, at an interval and when a permit names a newer release."""
+    """Runs a follower in a thread, one call at a time: when the control plane rings (without ``bell``: at an interval) and
+    when a permit names a newer release."""
 
     def __init__(
-        self, follower: Follower, window: ReleaseWindow, *, poll_s: float, report: Report | None = None
+        self,
+        follower: Follower,
+        window: ReleaseWindow,
+        *,
+        poll_s: float,
+        report: Report | None = None,
+        bell: Bell | None = None,
     ) -> None:
         self._follower = follower
         self._window = window
         self._poll_s = poll_s
         self._report = report
+        self._bell = bell or Bell(None, None, pause_s=poll_s)
 
     async def run(self) -> None:
         """Until cancelled."""
-        await self._look(self._follower.start)
-        while True:
-            await self._look(self._follower.refresh)
-            await asyncio.sleep(min(FETCH_INTERVAL_MIN_S, self._poll_s))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._poll_s):
-                    await self._window.newer_named.wait()
-            self._window.newer_named.clear()
+        try:
+            await self._look(self._follower.start)
+            while True:
+                await self._look(self._follower.refresh)
+                await asyncio.sleep(min(FETCH_INTERVAL_MIN_S, self._poll_s))
+                await meanwhile(self._news(), REPORT_INTERVAL_S, self._tell)
+                self._window.newer_named.clear()
+        finally:
+            await self._bell.close()
+
+    async def _news(self) -> None:
+        """Until the bell is heard or a permit names a newer release."""
+        wait_s = patience(self._follower.active, self._window.clock.now())
+        heard = asyncio.create_task(self._bell.heard(self._follower.seen, wait_s))
+        named = asyncio.create_task(self._window.newer_named.wait())
+        try:
+            await asyncio.wait([heard, named], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            heard.cancel()
+            named.cancel()
 
     async def _look(self, call: Callable[[], VerifiedRelease | None]) -> None:
         try:
@@ -143,5 +171,8 @@ class Following:
             self._window.adopt(release)
         else:
             self._window.withdraw()
+        await self._tell()
+
+    async def _tell(self) -> None:
         if self._report is not None:
-            await self._report(release, self._follower.refused)
+            await self._report(self._follower.active, self._follower.refused)

@@ -19,12 +19,12 @@ import orjson
 
 from contracts.errors import CannotEvaluate, SymphonyError
 from contracts.release import VerifiedRelease
+from contracts.release.status import status_report
 from contracts.times import Clock
+from services.ledger.config import REPORT_INTERVAL_S
 
 PATH = "/v1/fleet/status"
-REPORT_INTERVAL_S = 5.0
 TIMEOUT_S = 3.0
-ENFORCED, HALTED = "enforced", "halted"
 _LOG = logging.getLogger("symphony.ledger.reporting")
 
 
@@ -40,6 +40,8 @@ class FleetReporter:
         self._clock = clock
         self.stopped: Callable[[], SymphonyError | None] = lambda: None
         """Why the ledger takes nothing new, if so; the ledger sets it."""
+        self.delivered: Callable[[], int | None] = lambda: None
+        """The newest release that was shown here; the ledger sets it."""
         self._last: bytes = b""
         self._sent_at = -REPORT_INTERVAL_S
 
@@ -61,13 +63,10 @@ class FleetReporter:
         now = self._clock.now()
         stopped = self.stopped()
         ready = stopped is None and active is not None and now < min(active.expires_at, active.lease_expires_at)
-        return orjson.dumps({
-            **self._identity,
-            "active": {"number": active.number, "metadata_digest": active.metadata_digest} if active else None,
-            "refused": {"number": refused[0], "code": refused[1]} if refused else None,
-            "ready": ready,
-            "mode": HALTED if stopped is not None and stopped.code == "SERVICE_HALTED" else ENFORCED,
-        })
+        halted = stopped is not None and stopped.code == "SERVICE_HALTED"
+        return orjson.dumps(
+            status_report(self._identity, active, refused, delivered=self.delivered(), ready=ready, halted=halted)
+        )
 
     def _send(self, body: bytes) -> int:
         connection = http.client.HTTPSConnection(self._host, self._port, context=self._context, timeout=TIMEOUT_S)

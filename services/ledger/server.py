@@ -16,6 +16,7 @@ import uvicorn
 
 from contracts.errors import CannotEvaluate
 from contracts.release import HttpsSource, PinnedRoot, ReleaseFollower
+from contracts.release.bell import Bell
 from contracts.runtime_invariants import Finding, Watch
 from contracts.times import Clock, SystemClock
 from contracts.tls import client_context, server_context, uvicorn_config
@@ -66,6 +67,13 @@ def reporter_of(settings: Config, clock: Clock) -> FleetReporter:
     )
 
 
+def bell_of(settings: Config) -> Bell:
+    """Rung by the control plane that the releases come from."""
+    source = settings.release
+    context = client_context(source.certificate, source.key, source.ca)
+    return Bell(source.url, context, pause_s=settings.release_poll_ms / 1000)
+
+
 class _Server(uvicorn.Server):
     """uvicorn that tells when it listens and leaves signals alone (it would end the process before we closed)."""
 
@@ -87,12 +95,19 @@ class Ledger:
     """A ledger in the running loop. ``port`` is the one that it listens on, once it does."""
 
     def __init__(
-        self, settings: Config, *, follower: Follower, clock: Clock | None = None, report: Report | None = None
+        self,
+        settings: Config,
+        *,
+        follower: Follower,
+        clock: Clock | None = None,
+        report: Report | None = None,
+        bell: Bell | None = None,
     ) -> None:
         self._settings = settings
         clock = clock or SystemClock()
         self.window = ReleaseWindow(clock)
-        self._following = Following(follower, self.window, poll_s=settings.release_poll_ms / 1000, report=report)
+        poll_s = settings.release_poll_ms / 1000
+        self._following = Following(follower, self.window, poll_s=poll_s, report=report, bell=bell)
         self._database = Database(settings.database_url)
         self._reading = Database(settings.database_url, connections_max=READERS_MAX)
         self._recording = Database(settings.database_url, connections_max=1)
@@ -102,6 +117,7 @@ class Ledger:
         )
         if isinstance(report, FleetReporter):
             report.stopped = self.watch.stopped
+            report.delivered = lambda: follower.delivered
         posts = Batcher("post", partial(post, self._database), _instruction, **_BOUNDS)
         seals = Batcher("seal", partial(seal, self._database), _instruction, **_BOUNDS)
         self._batchers = (posts, seals)

@@ -122,6 +122,7 @@ class HandFollower:
         self.error: Exception | None = None
         self.refreshed = 0
         self.refused: tuple[int, str] | None = None
+        self.seen, self.delivered = 0, None
 
     def start(self) -> VerifiedRelease | None:
         self.active = self.held

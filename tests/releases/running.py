@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -45,6 +45,7 @@ class Running:
     logged: list[tuple[str, int, str]]
     loop: asyncio.AbstractEventLoop
     database: TestDatabase | None = None
+    sources: list[HttpsSource] = field(default_factory=list)
 
     def control(self, name: str) -> ControlPlane:
         """The API as a person with a certificate: an officer, ``esnart``, ``custodian-1``."""
@@ -56,8 +57,9 @@ class Running:
         return client_context(folder / "client.pem", folder / "client-key.pem", self.ca)
 
     def source(self) -> HttpsSource:
-        """The source that a service uses."""
-        return HttpsSource(f"{self.url}/tuf", self.service_context())
+        """The source that a service uses; closed before the server ends, which else waits for a peer that keeps still."""
+        self.sources.append(HttpsSource(f"{self.url}/tuf", self.service_context()))
+        return self.sources[-1]
 
     def release(self, *, cap_minor: int = 1_000_000, proposer: str = "alice", **changes: Any) -> Draft:
         """Propose, approve twice, promote."""
@@ -137,7 +139,11 @@ def control_plane(world: World, database_url: str) -> Iterator[Running]:
         running = Running(world, url, ca_path, context, logged, thread.loop)
         publish_trust(running.control("custodian-1"), [world.root], world.trust["targets.json"])
         publish_revocations(running.control("esnart"), ENVIRONMENT, world.trust["sandbox-revocations.json"])
-        yield running
+        try:
+            yield running
+        finally:
+            for source in running.sources:
+                source.close()
 
 
 def _certificate(world: World, ca: credentials.Credential, folder: Path) -> str:

@@ -26,6 +26,8 @@ class Follower:
     def __init__(self, **_: Any) -> None:
         self.active: VerifiedRelease | None = None
         self.refused: tuple[int, str] | None = None
+        self.delivered: int | None = None
+        self.seen = 0
         self.rounds: list[VerifiedRelease | Exception | None] = []
         self.held: VerifiedRelease | Exception | None = None
         self.sources: list[ReleaseSource | None] = []
