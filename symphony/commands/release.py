@@ -7,7 +7,9 @@ from pathlib import Path
 import click
 
 from contracts.errors import CannotEvaluate
+from symphony.commands import release_status
 from symphony.commands.common import dir_option, env_option, output_option, say, show_json
+from symphony.commands.release_status import timeout_option, wait_option
 from symphony.stack.layout import ENVIRONMENT, Layout
 
 officer_option = click.option(
@@ -107,12 +109,25 @@ def approve(number: int, folder: Path, environment: str, officer: str) -> None:
 @dir_option
 @env_option
 @officer_option
-def promote(number: int, folder: Path, environment: str, officer: str) -> None:
-    """Publish an approved release; sidecars fetch, verify and activate it."""
-    from symphony.stack.release_one import promote_as
+@wait_option
+@timeout_option
+def promote(number: int, folder: Path, environment: str, officer: str, wait: bool, timeout_s: float) -> int:
+    """Publish an approved release; sidecars fetch, verify and activate it.
 
-    digest = promote_as(_layout(folder, environment), officer, number)
-    say(f"release {number} is ACTIVE, metadata {digest}\n  next: symphony fleet --dir {folder}")
+    With --wait, exit 1 when an instance refuses it (with the reason and who was not reached), 3 when not all were reached.
+    """
+    from symphony.stack.release_one import control_plane, promote_as
+
+    layout = _layout(folder, environment)
+    digest = promote_as(layout, officer, number)
+    say(f"release {number} is ACTIVE, metadata {digest}")
+    if not wait:
+        say(f"  next: symphony fleet --dir {folder}")
+        return release_status.REACHED
+    found = release_status.waited(control_plane(layout, officer), environment, number, digest, timeout_s)
+    for line in release_status.lines(found):
+        say(line)
+    return release_status.code_of(found)
 
 
 @release.command()
@@ -189,3 +204,6 @@ def list_releases(folder: Path, environment: str, output: str, officer: str) -> 
         return
     for entry in found:
         say(f"{entry['number']:>4}  {entry['status']:<11} {entry['metadata_digest'][:16]}…  {entry.get('reason', '')}")
+
+
+release.add_command(release_status.status)

@@ -53,6 +53,7 @@ def test_help_and_version() -> None:
     "arguments",
     [
         ("doctor",), ("fleet",), ("reconcile",), ("payment", "show", NOBODY), ("release", "list"), ("release", "show", "1"),
+        ("release", "status"),
         ("release", "promote", "1", "--as", "alice"), ("submit", str(ROOT / "README.md")), ("evidence", "export", "--out", "/tmp/never"),
         ("down",),
     ],
@@ -68,6 +69,7 @@ def test_what_is_not_there_is_one_sentence_and_a_next_step(stack: Stack, tmp_pat
     assert_said(stack.symphony("submit", str(file), "--participant", "nobody", code=None), 2, "no participant nobody", "kafue-bank")
     assert_said(stack.symphony("payment", "show", NOBODY, code=None), 1, f"no instruction {NOBODY}", "next:")
     assert_said(stack.symphony("release", "show", "99", code=None), 1, "NOT_FOUND", "next:")
+    assert_said(stack.symphony("release", "status", "99", code=None), 1, "NOT_FOUND", "next:")
     assert_said(stack.symphony("release", "approve", "99", "--as", "alice", code=None), 1, "NOT_FOUND", "next:")
     assert_said(stack.symphony("release", "approve", "1", "--as", "mallory", code=None), 2, "no officer mallory", "alice")
     assert_said(stack.symphony("release", "list", "--env", "production", code=None), 3, "next:")

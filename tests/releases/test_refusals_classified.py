@@ -15,7 +15,7 @@ FOLLOWING = (
     "contracts/release/*.py", "contracts/opa_bundle.py", "contracts/bundle_archive.py", "contracts/schemas/__init__.py",
     "contracts/canonical.py", "contracts/keys.py", "contracts/times.py", "contracts/named_sql.py", "sidecar/following.py",
     "sidecar/invariants.py", "sidecar/active.py",  "sidecar/policy/*.py",
-    "services/ledger/invariants.py", "services/ledger/store/releases.py", 
+    "services/ledger/invariants.py", "services/ledger/store/releases.py",
     "contracts/runtime_invariants.py",
 )  # fmt: skip
 """What ``ReleaseFollower.refresh`` runs in a sidecar and in a ledger: rules, files, records, self-tests."""
