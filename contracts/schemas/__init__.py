@@ -56,7 +56,17 @@ def fast_validator(schema_id: str) -> jsonschema_rs.Validator:
 
 def check(schema_id: str, value: Any, *, code: str) -> None:
     """Raise ``Refused(code)`` that names the first field at fault, unless the value fits the schema."""
+    if _surely_fits(schema_id, value):
+        return
     errors = sorted(_explaining(schema_id).iter_errors(value), key=lambda e: list(map(str, e.absolute_path)))
     if errors:
         path = "/".join(map(str, errors[0].absolute_path)) or "(document)"
         raise Refused(code, f"{schema_id}: {path}: {errors[0].message[:200]}")
+
+
+def _surely_fits(schema_id: str, value: Any) -> bool:
+    """By the compiled validator, a hundred times cheaper; what it refuses or cannot read is the explaining one's to judge."""
+    try:
+        return fast_validator(schema_id).is_valid(value)
+    except (ValueError, TypeError):
+        return False
