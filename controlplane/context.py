@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from contracts.runtime_invariants import Watch
 from contracts.times import Clock, SystemClock
 from controlplane.news import News
+from controlplane.served import Served
 from controlplane.store import Database
 
 LogReleaseMetadata = Callable[[str, int, str], Awaitable[None]]
@@ -34,6 +35,7 @@ class Context:
     log_release_metadata: LogReleaseMetadata | None = None
     watch: Watch | None = None
     news: News = field(default_factory=News)
+    served: Served = field(default_factory=Served)
 
     def demand_open(self) -> None:
         """Raise ``SERVICE_HALTED`` while nothing may be signed."""

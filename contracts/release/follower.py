@@ -101,6 +101,7 @@ class ReleaseFollower:
         self._roles: list[Role] = []
         self._custodians: tuple[int, int] | None = None
         self._stands_on: tuple[bytes, tuple[bytes, ...]] | None = None
+        self._trust: tuple[tuple[bytes, ...], bytes, Trust] | None = None
         self._lock = threading.Lock()
 
     def start(self) -> VerifiedRelease | None:
@@ -168,9 +169,8 @@ class ReleaseFollower:
         self._repository.refresh(source)
         self.seen, self.delivered = self._published()
         roots = tuple(self._repository.roots())
-        root = root_of(self._root_bytes, roots)
         targets = self._repository.file("targets")
-        trust = trust_of(root, targets, self.environment)
+        trust = self._trusted(roots, targets)
         self._check_not_older(trust)
         now = self._clock.now()
         timestamp = self._repository.file("timestamp")
@@ -189,6 +189,12 @@ class ReleaseFollower:
         self._revocations = revocations
         self._held.save_lease(now, timestamp)
         return state
+
+    def _trusted(self, roots: tuple[bytes, ...], targets: bytes) -> Trust:
+        """What follows from these very bytes; the same bytes are not verified a second time."""
+        if self._trust is None or self._trust[:2] != (roots, targets):
+            self._trust = (roots, targets, trust_of(root_of(self._root_bytes, roots), targets, self.environment))
+        return self._trust[2]
 
     def _follow(self, state: _State) -> VerifiedRelease | None:
         if self.delivered is None:

@@ -187,10 +187,15 @@ async def published_target(context: Context, environment: str, number: int, path
     folder, _, name = path.rpartition("/")
     digest, _, plain = name.partition(".")
     relative = f"{folder}/{plain}" if folder else plain
-    rows = await context.pool.fetch(_SQL["published_target"], environment, number, relative, digest)
-    if not rows:
+
+    async def load() -> bytes | None:
+        rows = await context.pool.fetch(_SQL["published_target"], environment, number, relative, digest)
+        return bytes(rows[0]["content"]) if rows else None
+
+    content = await context.served.get(("target", environment, number, path), load)
+    if content is None:
         raise Refused("NOT_FOUND", "no such target")
-    return bytes(rows[0]["content"])
+    return content
 
 
 async def active_bundle(context: Context, environment: str) -> tuple[str, bytes] | None:

@@ -178,12 +178,17 @@ async def served_file(context: Context, name: str) -> bytes | None:
     """A metadata file by its TUF name: ``timestamp.json``, ``<version>.<role>.json``."""
     stem = name.removesuffix(".json")
     if stem == "timestamp":
-        rows = await context.pool.fetch(_SQL["newest_of"], stem)
-    else:
-        version, _, role = stem.partition(".")
-        if not (version.isascii() and version.isdigit() and len(version) <= 12):
-            return None
-        rows = await context.pool.fetch(_SQL["version_of"], role, int(version))
+        return await _content(context, "newest_of", stem)
+    version, _, role = stem.partition(".")
+    if not (version.isascii() and version.isdigit() and len(version) <= 12):
+        return None
+    return await context.served.get(
+        ("metadata", role, int(version)), lambda: _content(context, "version_of", role, int(version))
+    )
+
+
+async def _content(context: Context, query: str, *parameters: object) -> bytes | None:
+    rows = await context.pool.fetch(_SQL[query], *parameters)
     return bytes(rows[0]["content"]) if rows else None
 
 
