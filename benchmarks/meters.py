@@ -53,8 +53,8 @@ class Meters:
             position = connection.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint").fetchone()
             rows = {str(name): int(count) for name, count in connection.execute(_ROWS).fetchall()}
         names = {pid: f"postgres {name}" for pid, name, _ in backends}
-        cpu = {name: _cpu_s(pid) for name, pid in self.processes.items()}
-        for pid, seconds in _cpu_s(self.postmaster).items():
+        cpu = {name: cpu_s_of(pid) for name, pid in self.processes.items()}
+        for pid, seconds in cpu_s_of(self.postmaster).items():
             cpu.setdefault(names.get(pid, "postgres other"), {})[pid] = seconds
         wal: dict[str, dict[int, int]] = {}
         for pid, name, written in backends:
@@ -89,7 +89,7 @@ def _grown(before: Mapping[int, float], after: Mapping[int, float]) -> float:
     return sum(value - before.get(pid, 0) for pid, value in after.items())
 
 
-def _cpu_s(pid: int) -> dict[int, float]:
+def cpu_s_of(pid: int) -> dict[int, float]:
     """CPU of a process and all below it, by pid; one that has just ended is left out."""
     found: dict[int, float] = {}
     for one in [pid, *_below(pid)]:
