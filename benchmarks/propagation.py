@@ -3,7 +3,7 @@
     python -m benchmarks.propagation [--clients 20,200] [--rounds 5]
 
 Method: one embedded PostgreSQL, one control plane process (``python -m controlplane``) over mTLS, and all release clients in
-this process: each is ``contracts.release.ReleaseFollower`` with a folder, a durable record and connections of its own,
+two processes: each is ``contracts.release.ReleaseFollower`` with a folder, a durable record and connections of its own,
 rung by ``contracts.release.bell`` as in ``sidecar.following``, and acknowledges by its status report; no policy engine is
 made (that is a sidecar's own work, after the release is verified). Releases differ by environment data, as a new cap does. The
 clock runs from the officer's request to promote to the answer of a client's report; a round counts when all have
@@ -11,7 +11,7 @@ acknowledged, and the control plane says so too. ``all_s`` is the median of the 
 where there is ``/dev/shm``: each sidecar syncs about ten small files on a disk of its own, which one disk would do in turn for
 200 (``clients_folder`` says where they were). PostgreSQL is on disk with fsync on.
 
-CPU is told apart: the control plane's process, PostgreSQL, and this one (clients, and the officer's one request). All share
+CPU is told apart: the control plane's process, PostgreSQL, and the clients'. All share
 this machine's cores: a fleet of its own machines is faster by the clients' share.
 
 ``cold_start_s``: a new Python process, control plane down: imports, the held release verified from its bytes, the policy
@@ -33,6 +33,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,6 +46,8 @@ from contracts.errors import SymphonyError
 from contracts.release import FileRecord, HttpsSource, ReleaseFollower
 from contracts.release.bell import Bell, patience
 from contracts.release.status import status_report
+from contracts.times import SystemClock
+from contracts.tls import client_context
 from symphony.release.promote import promote
 from tests.releases.running import Running, enrol, publish_first
 from tests.releases.support import ENVIRONMENT, SERVICE, World
@@ -54,8 +59,8 @@ Cpu = dict[str, Callable[[], float]]
 """Seconds of CPU so far, by who used them."""
 START_S, ROUND_S_MAX = 30.0, 120.0
 COLD_STARTS = 5
-THREADS = 3
-"""For all clients of this process; more would only contend for the interpreter."""
+PROCESSES, THREADS = 2, 3
+"""Of clients, and threads in each; more would only contend for cores and interpreter."""
 MEMORY = Path("/dev/shm")
 COLD = """
 import sys
@@ -73,60 +78,61 @@ assert ActiveRelease(held).release.number == int(sys.argv[3])
 """
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What a process of clients is told: where the control plane is, who they are, where their folders go."""
+
+    url: str
+    ca: Path
+    credentials: Path
+    root: bytes
+    folder: Path
+
+
 @dataclass
 class Round:
-    """One promotion: when it was asked for, and when each client's acknowledgement was answered."""
+    """One promotion, and when each client's acknowledgement was answered (monotonic seconds, one clock a machine)."""
 
     number: int
-    begun: float = 0.0
     acknowledged: dict[str, float] = field(default_factory=dict)
     complete: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Fleet:
-    """So many release clients in one loop."""
+class Clients:
+    """The release clients of one process, in one loop."""
 
-    def __init__(self, running: Running, folder: Path, count: int) -> None:
-        self.round = Round(0)
-        self.count = count
-        self._running, self._folder = running, folder
-        self._context = running.service_context()
-        self._clients: list[asyncio.Task[None]] = []
+    def __init__(self, setting: Setting, names: list[str]) -> None:
+        self._setting, self._names = setting, names
+        self._context = client_context(
+            setting.credentials / "client.pem", setting.credentials / "client-key.pem", setting.ca
+        )
+        self._round = Round(0)
 
-    async def begin(self, number: int) -> None:
-        """Start all, and wait until they run release ``number``."""
-        self.round = Round(number)
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
-        self._clients = [asyncio.create_task(self._client(f"client-{n:03}")) for n in range(self.count)]
-        await self._completed()
-
-    async def promoted(self, number: int) -> list[float]:
-        """Promote, and the seconds that each took, in order."""
-        world = self._running.world
-        self.round = now = Round(number, time.monotonic())
-        asking = asyncio.to_thread(promote, self._running.control("alice"), world.officer("alice"), ENVIRONMENT, number)
-        await asyncio.gather(asking, self._completed())
-        return sorted(at - now.begun for at in now.acknowledged.values())
-
-    async def end(self) -> None:
-        """Stop all."""
-        for client in self._clients:
+    async def serve(self, pipe: Connection) -> None:
+        """For each number that comes: say that it is awaited, then when each client acknowledged it, and the CPU so far."""
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(THREADS))
+        hearing = ThreadPoolExecutor(1)
+        clients: list[asyncio.Task[None]] = []
+        while (number := await loop.run_in_executor(hearing, pipe.recv)) is not None:
+            self._round = Round(number)
+            pipe.send(time.process_time())
+            clients = clients or [asyncio.create_task(self._client(name)) for name in self._names]
+            async with asyncio.timeout(ROUND_S_MAX):
+                await self._round.complete.wait()
+            pipe.send((list(self._round.acknowledged.values()), time.process_time()))
+        for client in clients:
             client.cancel()
-        await asyncio.gather(*self._clients, return_exceptions=True)
-
-    async def _completed(self) -> None:
-        async with asyncio.timeout(ROUND_S_MAX):
-            await self.round.complete.wait()
+        await asyncio.gather(*clients, return_exceptions=True)
 
     async def _client(self, name: str) -> None:
-        folder, url = self._folder / name, self._running.url
-        source = HttpsSource(f"{url}/tuf", self._context)
-        clock = self._running.world.clock
+        setting, clock = self._setting, SystemClock()
+        folder, source = setting.folder / name, HttpsSource(f"{setting.url}/tuf", self._context)
         ours = ReleaseFollower(
-            environment=ENVIRONMENT, service=SERVICE, folder=folder, root_bytes=self._running.world.root, source=source,
+            environment=ENVIRONMENT, service=SERVICE, folder=folder, root_bytes=setting.root, source=source,
             record=FileRecord(folder / "accepted.json"), clock=clock,
         )  # fmt: skip
-        bell = Bell(f"{url}/tuf", self._context, pause_s=1.0)
+        bell = Bell(f"{setting.url}/tuf", self._context, pause_s=1.0)
         async with aiohttp.ClientSession() as session:
             try:
                 while True:
@@ -143,13 +149,55 @@ class Fleet:
     async def _report(self, session: aiohttp.ClientSession, ours: ReleaseFollower, name: str) -> None:
         identity = {"environment": ENVIRONMENT, "service": SERVICE, "instance": name}
         body = status_report(identity, ours.active, ours.refused, delivered=ours.delivered, ready=True, halted=False)
-        async with session.post(f"{self._running.url}/v1/fleet/status", json=body, ssl=self._context) as response:
+        async with session.post(f"{self._setting.url}/v1/fleet/status", json=body, ssl=self._context) as response:
             await response.read()
-        now = self.round
+        now = self._round
         if response.status == 204 and ours.active is not None and ours.active.number >= now.number:
             now.acknowledged.setdefault(name, time.monotonic())
-            if len(now.acknowledged) == self.count:
+            if len(now.acknowledged) == len(self._names):
                 now.complete.set()
+
+
+def work(pipe: Connection, setting: Setting, names: list[str]) -> None:
+    """One process of clients."""
+    asyncio.run(Clients(setting, names).serve(pipe))
+
+
+class Fleet:
+    """So many release clients in ``PROCESSES`` processes."""
+
+    def __init__(self, setting: Setting, count: int) -> None:
+        names, spawn = [f"client-{n:03}" for n in range(count)], get_context("spawn")
+        self._pipes: list[Connection] = []
+        self._processes = []
+        for own in filter(None, (names[n::PROCESSES] for n in range(PROCESSES))):
+            here, there = spawn.Pipe()
+            process = spawn.Process(target=work, args=(there, setting, own), daemon=True)
+            process.start()
+            self._pipes.append(here)
+            self._processes.append(process)
+
+    def reached(self, number: int, promoted: Callable[[], object]) -> tuple[list[float], float]:
+        """Call ``promoted``; the seconds that each client took, in order, and the clients' CPU seconds."""
+        for pipe in self._pipes:
+            pipe.send(number)
+        cpu_s = -sum(self._received(pipe) for pipe in self._pipes)
+        begun = time.monotonic()
+        promoted()
+        answers = [self._received(pipe) for pipe in self._pipes]
+        return sorted(at - begun for times, _ in answers for at in times), cpu_s + sum(cpu for _, cpu in answers)
+
+    def end(self) -> None:
+        """Stop all."""
+        for pipe in self._pipes:
+            pipe.send(None)
+        for process in self._processes:
+            process.join(START_S)
+
+    def _received(self, pipe: Connection) -> Any:
+        if not pipe.poll(ROUND_S_MAX):
+            raise TimeoutError("a process of clients does not answer")
+        return pipe.recv()
 
 
 @contextmanager
@@ -197,22 +245,27 @@ def _approved(running: Running, number: int) -> None:
     running.approved(number, "bruno", "chanda")
 
 
-async def propagation(running: Running, used: Cpu, folder: Path, count: int, rounds: int, first: int) -> Any:
+def propagation(running: Running, used: Cpu, folder: Path, count: int, rounds: int, first: int) -> dict[str, Any]:
     """Figures of a fleet of ``count``; releases ``first`` and on are used."""
-    fleet = Fleet(running, folder, count)
+    world = running.world
+    service = world.folder / "services" / SERVICE
+    fleet = Fleet(Setting(running.url, running.ca, service, world.root, folder), count)
     taken: list[list[float]] = []
-    cpu: dict[str, list[float]] = {name: [] for name in used}
-    await fleet.begin(first - 1)
+    cpu: dict[str, list[float]] = {name: [] for name in (*used, "clients")}
+    fleet.reached(first - 1, lambda: None)
     for number in range(first, first + rounds):
-        await asyncio.to_thread(_approved, running, number)
+        _approved(running, number)
         before = {name: read() for name, read in used.items()}
-        taken.append(await fleet.promoted(number))
+        seconds, clients_s = fleet.reached(
+            number, partial(promote, running.control("alice"), world.officer("alice"), ENVIRONMENT, number)
+        )
+        taken.append(seconds)
         for name, read in used.items():
             cpu[name].append(read() - before[name])
-        shown = await asyncio.to_thread(running.control("alice").get, "/v1/fleet")
-        acknowledged = [one for one in shown["services"] if one["active_number"] == number]
-        assert len(acknowledged) >= count, f"{len(acknowledged)} of {count} by the control plane's own word"
-    await fleet.end()
+        cpu["clients"].append(clients_s)
+        shown = running.control("alice").get("/v1/fleet")["services"]
+        assert len([one for one in shown if one["active_number"] == number]) >= count, "by the control plane's own word"
+    fleet.end()
     every = sorted(seconds for one in taken for seconds in one)
     return {
         "all_s": round(statistics.median(one[-1] for one in taken), 2),
@@ -255,13 +308,12 @@ def measure(sizes: list[int], rounds: int) -> dict[str, Any]:
             assert postmaster is not None
             used: Cpu = {
                 "control_plane": lambda: sum(cpu_s_of(server).values()),
-                "postgres": lambda: sum(cpu_s_of(postmaster).values()), "clients": time.process_time,
-            }  # fmt: skip
+                "postgres": lambda: sum(cpu_s_of(postmaster).values()),
+            }
             number = running.release().number
             for size in sizes:
                 place = folder / f"fleet-{size}"
-                fleet = propagation(running, used, place, size, rounds, number + 1)
-                figures["fleets"][str(size)] = asyncio.run(fleet)
+                figures["fleets"][str(size)] = propagation(running, used, place, size, rounds, number + 1)
                 number += rounds
         figures["cold_start_s"] = cold_start(world, folder / f"fleet-{sizes[-1]}" / "client-000", number)
     return figures
