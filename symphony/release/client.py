@@ -101,6 +101,10 @@ class ControlPlane:
             raise CannotEvaluate("RELEASE_UNREACHABLE", "the control plane serves no targets or no revocation list")
         return roots, bytes(found[0] or b""), bytes(found[1] or b"")
 
+    def published(self, role: str, version: int) -> bytes | None:
+        """A version of a role file as TUF serves it, signatures and all; to be verified by the caller."""
+        return self._metadata(f"{version}.{role}")
+
     def _newest_snapshot(self) -> Any:
         timestamp = orjson.loads(self._metadata("timestamp") or b"{}")
         try:

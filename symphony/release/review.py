@@ -2,7 +2,8 @@
 
 * the custodians' metadata from his own pinned root, the role file and every target by its digest;
 * Rego and Wasm are a pair: rebuilt here, or the pair that his own checkout records (``symphony.policy_build``);
-* the difference to the release before, computed here, of every document and every digest.
+* the difference to the approved release before it (``symphony.release.diff``), computed here from verified bytes. What was only
+  proposed is no measure: else a change could hide in a proposal that nobody approved.
 
 Nothing that the control plane says is believed.
 """
@@ -10,12 +11,10 @@ Nothing that the control plane says is believed.
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from contracts import opa_bundle
 from contracts.errors import CannotEvaluate, NotTrusted
@@ -25,9 +24,10 @@ from contracts.release.model import Role
 from contracts.release.trust import Trust, root_of, trust_of
 from symphony import policy_build
 from symphony.release.client import ControlPlane
+from symphony.release.diff.build import Difference, difference
 
-_LINES_MAX = 2000
-_MISSING = object()
+STEPS_BACK_MAX = 200
+"""Releases looked at for the approved one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,12 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A release as this officer's machine found it to be; ``difference`` to the release before, a line each."""
+    """A release as this officer's machine found it to be; ``base`` is the approved release that it is compared with."""
 
     release: Download
     pair: policy_build.Checked
-    difference: tuple[str, ...]
+    base: Download | None
+    difference: Difference
 
 
 def review(
@@ -72,10 +73,32 @@ def review(
     rego = opa_bundle.verify(files["policy.tar.gz"], trust.build_key_pem, trust.build_key_id)
     rego = {name: data for name, data in rego.items() if name.endswith(".rego")}
     pair = policy_build.check_pair(rego, files["policy.wasm"], opa=opa, folder=policies)
-    before: Mapping[str, bytes] = {}
-    if number > 1:
-        before = downloaded(control, environment, number - 1, root).files
-    return Review(found, pair, tuple(difference(before, files)))
+    base = approved_before(control, found, root)
+    return Review(found, pair, base, compared(base, found))
+
+
+def compared(base: Download | None, found: Download) -> Difference:
+    """What changes from one release to another; of a first one nothing is compared."""
+    if base is None:
+        return Difference(())
+    return difference(base.files, found.files, (str(base.role.number), str(found.role.number)))
+
+
+def approved_before(control: ControlPlane, found: Download, root: bytes) -> Download | None:
+    """The last release before it whose published role file has the officers' threshold, downloaded and verified."""
+    environment, number = found.role.environment, found.role.number
+    for earlier in range(number - 1, max(0, number - 1 - STEPS_BACK_MAX), -1):
+        published = control.published(environment, earlier)
+        if published is None:
+            continue
+        try:
+            role = rules.verify_role(found.trust, published, environment)
+            base = downloaded(control, environment, earlier, root)
+        except NotTrusted:
+            continue  # by officers of another time, or forged: an older one is the measure then
+        if (role.number, role.digest) == (earlier, base.role.digest):
+            return base
+    return None
 
 
 def downloaded(control: ControlPlane, environment: str, number: int, root: bytes) -> Download:
@@ -94,33 +117,3 @@ def downloaded(control: ControlPlane, environment: str, number: int, root: bytes
     address = f"/v1/releases/{environment}/{number}/targets"
     files = {path: control.get_bytes(f"{address}/{path}") for path in role.targets}
     return Download(trust, role, metadata, files, verify_contents(trust, role, files))
-
-
-def difference(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> list[str]:
-    """What changed between two releases, one line each: fields of documents, digests of the rest."""
-    lines: list[str] = []
-    for path in sorted({*before, *after} - {"release.json", "gate.json"}):
-        old, new = before.get(path), after.get(path)
-        if old == new:
-            continue
-        if old is None or new is None:
-            lines.append(f"{'+' if old is None else '-'} {path}")
-        elif path.endswith(".json"):
-            lines += _changed(path, json.loads(old), json.loads(new))
-        else:
-            lines.append(f"~ {path}")
-    return lines[:_LINES_MAX] + ([f"… and {len(lines) - _LINES_MAX} more"] if len(lines) > _LINES_MAX else [])
-
-
-def _changed(path: str, old: Any, new: Any) -> list[str]:
-    if old == new:
-        return []
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = sorted({*old, *new})
-        return [ln for k in keys for ln in _changed(f"{path}/{k}", old.get(k, _MISSING), new.get(k, _MISSING))]
-    return [f"~ {path}: {_shown(old)} → {_shown(new)}"]
-
-
-def _shown(value: Any) -> str:
-    text = "(absent)" if value is _MISSING else json.dumps(value, sort_keys=True)
-    return text if len(text) <= 120 else text[:117] + "…"

@@ -17,6 +17,7 @@ from symphony.opa import find_opa
 from symphony.release.approve import approve, review
 from symphony.release.ceremony import CUSTODIANS, SECURITY_OFFICER, Ceremony
 from symphony.release.client import ControlPlane, Officer
+from symphony.release.diff.text import line_of, summary
 from symphony.release.gate import sign_gate
 from symphony.release.promote import promote
 from symphony.release.propose import Draft, collect, propose, schemas_from
@@ -108,8 +109,10 @@ def approve_as(layout: Layout, name: str, number: int, say: Say) -> str:
     """Review and approve a release as an officer; the status after it. What was found is said line by line."""
     control = control_plane(layout, name)
     found = review(control, ENVIRONMENT, number, root=layout.root.read_bytes(), now=SystemClock().now(), opa=_opa())
-    for line in found.difference[:DIFFERENCE_LINES_SHOWN] if number > 1 else ():
-        say(f"  {name} sees: {line}")
+    for change in found.difference.changes[:DIFFERENCE_LINES_SHOWN]:
+        say(f"  {name} sees: {line_of(change)}")
+    if found.base is not None:
+        say(f"  {name} counts {summary(found.difference)}")
     say(f"  {name} checked {len(found.release.files)} files; {found.pair.sentence}")
     return approve(control, Officer.from_folder(layout.officer(name)), found)
 

@@ -16,9 +16,10 @@ from contracts.keys import REQUEST_TYPE, signer_of
 from contracts.release.envelope import make_envelope
 from symphony.release.approve import approve
 from symphony.release.client import ControlPlane, Officer
+from symphony.release.diff.build import difference
 from symphony.release.promote import promote
 from symphony.release.propose import send
-from symphony.release.review import difference, review
+from symphony.release.review import review
 from symphony.release.rollback import rollback
 from tests.releases.running import Running
 from tests.releases.support import ENVIRONMENT, World
@@ -205,9 +206,10 @@ def test_the_difference_names_what_changed(running: Running, world: World) -> No
     running.release(cap_minor=1_000_000)
     running.proposed(cap_minor=500)
     reviewed = review(running.control("bruno"), ENVIRONMENT, 2, root=world.root, now=world.clock.now())
-    assert reviewed.difference == ("~ environment.json/caps/ZMW/payment_minor_max: 1000000 → 500",)
-    assert difference({}, {"policy.wasm": b"x"}) == ["+ policy.wasm"]
-    assert difference({"policy.wasm": b"x"}, {"policy.wasm": b"y"}) == ["~ policy.wasm"]
+    (change,) = reviewed.difference.changes
+    assert (change.place, change.before, change.after) == ("environment.json/caps/ZMW/payment_minor_max", 1_000_000, 500)
+    assert [one.place for one in difference({}, {"policy.wasm": b"x"}).changes] == ["policy.wasm"]
+    assert [one.place for one in difference({"policy.wasm": b"x"}, {"policy.wasm": b"y"}).changes] == ["policy.wasm"]
 
 
 def test_nothing_is_rolled_back_to_that_was_never_active(running: Running, world: World) -> None:
