@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from contracts.errors import CannotEvaluate
-from symphony.commands import release_status
+from symphony.commands import release_review, release_status
 from symphony.commands.common import dir_option, env_option, output_option, say, show_json
 from symphony.commands.release_status import timeout_option, wait_option
 from symphony.stack.layout import ENVIRONMENT, Layout
@@ -27,9 +27,7 @@ def _words(_context: click.Context, _parameter: click.Parameter, value: str) -> 
 reason_option = click.option(
     "--reason", required=True, callback=_words, help="Why; the officers and the regulator read it."
 )
-ticket_option = click.option(
-    "--ticket", default="none", show_default=True, callback=_words, help="The change ticket."
-)
+ticket_option = click.option("--ticket", default="none", show_default=True, callback=_words, help="The change ticket.")
 
 
 @click.group()
@@ -38,6 +36,10 @@ def release() -> None:
 
     A release is proposed by one officer and approved by two others with their own keys; only then can it be promoted.
     """
+
+
+for _command in release_review.COMMANDS:
+    release.add_command(_command)
 
 
 def _layout(folder: Path, environment: str) -> Layout:
@@ -96,19 +98,6 @@ def propose(
 @dir_option
 @env_option
 @officer_option
-def approve(number: int, folder: Path, environment: str, officer: str) -> None:
-    """Download the bytes, check them, show what changes, and sign with the officer's own key."""
-    from symphony.stack.release_one import approve_as
-
-    status = approve_as(_layout(folder, environment), officer, number, say)
-    say(f"release {number} is {status}")
-
-
-@release.command()
-@click.argument("number", type=click.IntRange(min=1))
-@dir_option
-@env_option
-@officer_option
 @wait_option
 @timeout_option
 def promote(number: int, folder: Path, environment: str, officer: str, wait: bool, timeout_s: float) -> int:
@@ -150,43 +139,6 @@ def rollback(folder: Path, environment: str, officer: str, to: int, reason: str,
         reason=reason, change_ticket=ticket, root=layout.root.read_bytes(), now=SystemClock().now(),
     )  # fmt: skip
     say(f"release {draft.number} is PROPOSED: the digests of release {to}")
-
-
-@release.command()
-@click.argument("number", type=click.IntRange(min=1))
-@dir_option
-@env_option
-@output_option
-@click.option("--as", "officer", default="alice", show_default=True, help="Who asks.")
-def show(number: int, folder: Path, environment: str, output: str, officer: str) -> None:
-    """One release: its state, who proposed and approved it, what changed since the one before.
-
-    Exit 1 when there is no such release, 3 could not tell.
-    """
-    from symphony.release.review import difference, downloaded
-    from symphony.stack.release_one import control_plane
-
-    layout = _layout(folder, environment)
-    control = control_plane(layout, officer)
-    found = control.release(environment, number)
-    root = layout.root.read_bytes()
-    files = downloaded(control, environment, number, root).files
-    before = downloaded(control, environment, number - 1, root).files if number > 1 else {}
-    changes = difference(before, files) if before else []
-    shown = {name: value for name, value in found.items() if name != "metadata"}
-    if output == "json":
-        show_json({**shown, "targets": sorted(files), "changes": changes})
-        return
-    for name, value in shown.items():
-        if not isinstance(value, list | dict):
-            say(f"{name:<18} {value}")
-    for event in shown.get("events", []):
-        say(f"  {event['at']}  {event['event']:<10} {event['actor']}")
-    for approval in shown.get("approvals", []):
-        say(f"  signed by {approval['actor']} with key {approval['key_id'][:16]}…")
-    say(f"  {len(files)} targets" + (f"; changed since release {number - 1}:" if before else ""))
-    for line in changes:
-        say(f"    {line}")
 
 
 @release.command("list")

@@ -97,8 +97,9 @@ def draft(
     change_ticket: str,
     now: datetime,
     not_before: datetime | None = None,
+    source: Mapping[str, Any] | None = None,
 ) -> Draft:
-    """The role file and the signed proposal of release ``number``."""
+    """The role file and the signed proposal of release ``number``. ``source``: the checkout that it was made from."""
     if not 1 <= len(reason.strip()) <= REASON_MAX or len(change_ticket) > TICKET_MAX:
         raise Refused("REQUEST_INVALID", f"a reason has 1 to {REASON_MAX} characters, a ticket at most {TICKET_MAX}")
     start = not_before or now
@@ -114,6 +115,7 @@ def draft(
         "gate_sha256": sha256_hex(gate),
         "created_at": rfc3339(now),
         "proposer_key_id": officer.key_id,
+        **({"source": dict(source)} if source else {}),
     }
     signed = orjson.dumps(make_envelope(officer.key, PROPOSAL_TYPE, canonical_bytes(proposal)))
     complete = {**files, "gate.json": gate, "release.json": signed}
@@ -150,6 +152,7 @@ def propose(
     root: bytes,
     now: datetime,
     not_before: datetime | None = None,
+    source: Mapping[str, Any] | None = None,
 ) -> Draft:
     """Check and send the next release. Raises the reason code of the rule that does not hold, here or there."""
     number = max((int(r["number"]) for r in control.releases(environment)), default=0) + 1
@@ -163,6 +166,7 @@ def propose(
         change_ticket=change_ticket,
         now=now,
         not_before=not_before,
+        source=source,
     )
     roots, targets, _ = control.trust(environment, root_of(root).version)
     trust = trust_of(root_of(root, roots), targets, environment)

@@ -84,18 +84,18 @@ PERMIT = {"key_id": "cd" * 32, "public_key": "ef" * 32, "sidecar": "second-rail"
         ("environment", put("wildcards", "agents", to=True), "any agents are admitted: false → true (looser)"),
         ("environment", put("currencies", "ZMW", "exponent", to=0),
          "exponent of ZMW, in which all its amounts and caps count: 2 → 0 (looser)"),
-        ("environment", put("participants", to=[]), "participant kafue-bank removed (was agents KFUBZMLUXXX; clients kafue; id kafue-bank; "
-         "message types pacs.008; name Kafue; status active) (tighter)"),
-        ("environment", lambda d: d["permit_keys"].append(PERMIT), f"permit key {'cd' * 32} of second-rail added with key id {'cd' * 32}; "
-         f"public key {'ef' * 32}; sidecar second-rail (looser)"),
+        ("environment", put("participants", to=[]), ("participant kafue-bank removed (was agents KFUBZMLUXXX; clients kafue; id kafue-bank; "
+         "message types pacs.008; name Kafue; status active) (tighter)")),
+        ("environment", lambda d: d["permit_keys"].append(PERMIT), (f"permit key {'cd' * 32} of second-rail added with key id {'cd' * 32}; "
+         f"public key {'ef' * 32}; sidecar second-rail (looser)")),
         ("manifest", put("sidecar", "batching", "ingest", "batch_size_max", to=50), "batch_size_max of ingest: 200 → 50 (tighter)"),
         ("manifest", put("sidecar", "window", "opens_minute", to=450), "opening of the hours: 08:00 → 07:30 (looser)"),
         ("manifest", put("sidecar", "lease_ms", to=4000), "lease on a payment: 5,000 ms → 4,000 ms (neutral)"),
         ("manifest", put("sidecar", "timezone", to="Europe/Paris"), "time zone of the rail: Africa/Lusaka → Europe/Paris (not classified)"),
         ("invariants", put("invariants", 0, "severity", to="P1"), "invariant INV-007 severity P0 → P1 (weaker)"),
         ("invariants", put("invariants", 0, "status", to="roadmap"), "invariant INV-007 status implemented → roadmap (weaker)"),
-        ("invariants", put("invariants", to=[]), 'invariant INV-007 removed (was id INV-007; severity P0; sla days 7; status implemented; '
-         'title "Nothing is paid twice") (weaker)'),
+        ("invariants", put("invariants", to=[]), ('invariant INV-007 removed (was id INV-007; severity P0; sla days 7; status implemented; '
+         'title "Nothing is paid twice") (weaker)')),
     ],
     ids=itertools.count(),
 )  # fmt: skip
