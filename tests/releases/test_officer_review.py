@@ -137,7 +137,7 @@ def test_an_officer_is_asked_before_he_signs_on_a_terminal(say: Any, office: Run
 
     asked: list[str] = []
     monkeypatch.setattr(release_review.sys, "stdin", Terminal())
-    monkeypatch.setattr(release_review.click, "confirm", lambda question: asked.append(question))
+    monkeypatch.setattr(release_review.click, "confirm", asked.append)
     code, said = say("approve", "3")
     assert (code, asked) == (1, ["sign release 3 as bruno?"])
     assert said.endswith("not signed\n")
