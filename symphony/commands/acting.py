@@ -51,41 +51,40 @@ class Acting:
 
 def acting(*, reads_only: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Options of who acts; the command gets them as one ``who``. One that only reads needs no ``--as``."""
+    as_help = "In a stack's folder: who asks (alice)." if reads_only else "In a stack's folder: who acts, such as alice."
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
-        def run(
-            *args: Any, folder: Path, environment: str, officer: str | None, url: str | None, ca: Path | None,
-            root: Path | None, officer_folder: Path | None, key: str | None, **more: Any,
-        ) -> Any:  # fmt: skip
-            named = {"--url": url, "--ca": ca, "--root": root, "--officer-folder": officer_folder}
-            if url is None or _names_a_stack():
-                who = _of_stack(folder, environment, officer or ("alice" if reads_only else None), key)
-            else:
-                who = _elsewhere(environment, named, key)
-            return function(*args, who=who, **more)
+        def run(*args: Any, folder: Path, environment: str, officer: str | None, **more: Any) -> Any:
+            named = {name: more.pop(name) for name in ELSEWHERE}
+            by = officer or ("alice" if reads_only else None)
+            return function(*args, who=who_acts(folder, environment, by, **named), **more)
 
-        for option in reversed(_options(reads_only=reads_only)):
-            run = option(run)
-        return run
+        stack = [dir_option, env_option, click.option("--as", "officer", envvar="SYMPHONY_OFFICER", help=as_help)]
+        return with_options(run, [*stack, *elsewhere_options()])
 
     return decorate
 
 
-def _options(*, reads_only: bool) -> list[Callable[[Callable[..., Any]], Callable[..., Any]]]:
-    there = click.Path(path_type=Path, exists=True, dir_okay=False)
+def with_options(command: Any, options: list[Callable[[Callable[..., Any]], Callable[..., Any]]]) -> Callable[..., Any]:
+    """A command function with more options, in the order of the list."""
+    for option in reversed(options):
+        command = option(command)
+    return command  # type: ignore[no-any-return]  # click's decorators give back what they get
+
+
+ELSEWHERE = ("url", "ca", "root", "officer_folder", "key")
+
+
+def elsewhere_options() -> list[Callable[[Callable[..., Any]], Callable[..., Any]]]:
+    """Options of an officer who has no stack's folder, and of where his key is."""
+    file, folder = (click.Path(path_type=Path, exists=True, **{kind: False}) for kind in ("dir_okay", "file_okay"))
     return [
-        dir_option,
-        env_option,
-        click.option(
-            "--as", "officer", envvar="SYMPHONY_OFFICER",
-            help="In a stack's folder: who asks (alice)." if reads_only else "In a stack's folder: who acts, such as alice.",
-        ),
         click.option("--url", envvar="SYMPHONY_URL", help="Without a stack's folder: the control plane, https://…"),
-        click.option("--ca", type=there, envvar="SYMPHONY_CA", help="With --url: its authority (PEM)."),
-        click.option("--root", type=there, envvar="SYMPHONY_ROOT", help="With --url: your own pinned root (1.root.json)."),
+        click.option("--ca", type=file, envvar="SYMPHONY_CA", help="With --url: its authority (PEM)."),
+        click.option("--root", type=file, envvar="SYMPHONY_ROOT", help="With --url: your own pinned root (1.root.json)."),
         click.option(
-            "--officer-folder", type=click.Path(path_type=Path, exists=True, file_okay=False), envvar="SYMPHONY_OFFICER_FOLDER",
+            "--officer-folder", type=folder, envvar="SYMPHONY_OFFICER_FOLDER",
             help="With --url: your folder, named as you are: client.pem, client-key.pem, and key.pem where there is no --key.",
         ),
         click.option(
@@ -93,6 +92,17 @@ def _options(*, reads_only: bool) -> list[Callable[[Callable[..., Any]], Callabl
             help="Your signing key: a PEM file, file:…, pkcs11:token=…;object=…?module-path=… or hv:NAME (OpenBao, Vault).",
         ),
     ]  # fmt: skip
+
+
+def who_acts(
+    folder: Path, environment: str, officer: str | None, *, url: str | None, ca: Path | None, root: Path | None,
+    officer_folder: Path | None, key: str | None,
+) -> Acting:  # fmt: skip
+    """By an address where one is named, else of a stack's folder. Raises ``click.UsageError`` for half of either."""
+    if url is None or _names_a_stack():
+        return _of_stack(folder, environment, officer, key)
+    named = {"--url": url, "--ca": ca, "--root": root, "--officer-folder": officer_folder}
+    return _elsewhere(environment, named, key)
 
 
 def _names_a_stack() -> bool:

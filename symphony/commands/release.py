@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from contracts.errors import CannotEvaluate
-from symphony.commands import release_review, release_status
+from symphony.commands import release_from, release_review, release_status
 from symphony.commands.common import dir_option, env_option, output_option, say, show_json
 from symphony.commands.release_status import timeout_option, wait_option
 from symphony.stack.layout import ENVIRONMENT, Layout
@@ -38,7 +38,7 @@ def release() -> None:
     """
 
 
-for _command in release_review.COMMANDS:
+for _command in (release_from.collect, *release_review.COMMANDS):
     release.add_command(_command)
 
 
@@ -51,9 +51,10 @@ def _layout(folder: Path, environment: str) -> Layout:
 
 
 @release.command()
+@release_from.from_checkout
 @dir_option
 @env_option
-@officer_option
+@click.option("--as", "officer", envvar="SYMPHONY_OFFICER", help="The officer who acts, such as alice.")
 @reason_option
 @ticket_option
 @click.option(
@@ -77,7 +78,13 @@ def propose(
     environment_data: Path | None,
     schemas: Path | None,
 ) -> None:
-    """Propose the next release: the repo's policies and invariants, manifests, environment data, schemas."""
+    """Propose the next release: the repo's policies and invariants, manifests, environment data, schemas.
+
+    Of a stack's folder the gate runs here. With --from DIR the files are a checkout's, in CI or on your own machine: no stack's
+    folder is needed, --gate is the gate's signed result, and the commit goes into the proposal. Example:
+
+      symphony release propose --from . --bundle release/policy.tar.gz --gate gate.json --reason "…" --url https://…
+    """
     from symphony.stack import release_one
     from symphony.stack.environment import load_template
     from symphony.stack.gate import check_stack

@@ -63,7 +63,7 @@ def commit(root: Path) -> str:
     """The commit of a checkout, with ``+changes`` unless its files are exactly that commit's."""
     if root == places.installed() or not any((place / ".git").exists() for place in (root, *root.parents)):
         return NO_CHECKOUT
-    head, changes = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain")
+    head, changes = git(root, "rev-parse", "HEAD"), git(root, "status", "--porcelain")
     if head is None:
         return NO_CHECKOUT
     return head if changes == "" else head + CHANGED
@@ -94,7 +94,8 @@ def _own_version() -> str:
         return "not installed"
 
 
-def _git(root: Path, *words: str) -> str | None:
+def git(root: Path, *words: str) -> str | None:
+    """What git says in a folder; ``None`` where it cannot."""
     try:
         done = subprocess.run(
             ["git", "-c", "safe.directory=*", *words],
