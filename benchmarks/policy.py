@@ -11,22 +11,19 @@ without a schema check. Prints a table and writes ``var/bench/policy.json``. Not
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
-import socket
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from sidecar.policy.engine import WasmEngine, decide
 from sidecar.policy.self_test import whole_payment
 from symphony.opa import find_opa
-from symphony.policy_build import POLICIES, committed_wasm, rego_files
+from symphony.policy.opa_server import OpaServer
+from symphony.policy.source import load
+from symphony.policy_build import POLICIES, committed_wasm
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "var" / "bench" / "policy.json"
@@ -65,46 +62,6 @@ def wasm(environment: dict[str, Any]) -> Callable[[Items], list[bool]]:
     return lambda items: [one.allow for one in decide(engine, items, deadline_ms=5000)]
 
 
-class OpaServer:
-    """A stock OPA server on loopback, for the time of a ``with``."""
-
-    def __init__(self, environment: dict[str, Any]) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
-        files = [str(POLICIES / name) for name in rego_files()]
-        address = ["--addr", f"127.0.0.1:{self._port}", "--log-level", "error", "--skip-version-check"]
-        self._environment = environment
-        self._process = subprocess.Popen(
-            [str(find_opa()), "run", "--server", *address, *files], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-
-    def __enter__(self) -> Callable[[Items], list[bool]]:
-        for _ in range(100):
-            try:
-                with socket.create_connection(("127.0.0.1", self._port), 1):
-                    break
-            except OSError:
-                time.sleep(0.05)
-        self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
-        self._send("PUT", "/v1/data/environment", self._environment)
-        return self.run
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(10)
-
-    def run(self, items: Items) -> list[bool]:
-        """One batch."""
-        answer = self._send("POST", "/v1/data/symphony/payments/decisions", {"input": {"items": items}})
-        result = orjson.loads(answer)["result"]
-        return [result[str(index)]["allow"] for index in range(len(items))]
-
-    def _send(self, method: str, path: str, body: Any) -> bytes:
-        self._connection.request(method, path, orjson.dumps(body), {"Content-Type": "application/json"})
-        return self._connection.getresponse().read()
-
-
 def main() -> None:
     """Measure both engines and print."""
     arguments = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
@@ -112,8 +69,8 @@ def main() -> None:
     chosen = arguments.parse_args()
     environment = json.loads((ROOT / "examples/environments/sandbox.template.json").read_text("utf-8"))
     figures: dict[str, dict[str, float]] = {}
-    with OpaServer(environment) as opa:
-        for name, run in (("wasm", wasm(environment)), ("opa_server", opa)):
+    with OpaServer(load(POLICIES), environment, find_opa()) as opa:
+        for name, run in (("wasm", wasm(environment)), ("opa_server", opa.allowed)):
             figures[name] = {str(size): round(per_second(run, inputs(size), chosen.seconds)) for size in BATCHES}
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
     OUTPUT.write_text(json.dumps({"decisions_per_s": figures}, indent=2) + "\n")

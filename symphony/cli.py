@@ -41,6 +41,7 @@ def cli() -> None:
       6  a signature is missing
       7  warnings, with --fail-on-warn
       8  coverage of the policy's tests is too low
+      9  over a performance budget
     """
 
 

@@ -11,6 +11,7 @@ import click
 from contracts.errors import Misused
 from symphony import places
 from symphony.commands.common import say
+from symphony.commands.policy_bench import bench_command
 from symphony.policy.model import Report, Result
 
 folder_argument = click.argument("folder", required=False, type=click.Path(path_type=Path))
@@ -20,10 +21,13 @@ TEMPLATE = "environment.template.json"
 
 @click.group("policy")
 def command() -> None:
-    """The policy: check, test and build a working folder of Rego.
+    """The policy: check, test, measure and build a working folder of Rego.
 
     FOLDER is the checkout's policies/, or the installed one, where none is given.
     """
+
+
+command.add_command(bench_command)
 
 
 def _folder(chosen: Path | None) -> Path:
