@@ -57,7 +57,7 @@ def acting(*, reads_only: bool = False) -> Callable[[Callable[..., Any]], Callab
         @functools.wraps(function)
         def run(*args: Any, folder: Path, environment: str, officer: str | None, **more: Any) -> Any:
             named = {name: more.pop(name) for name in ELSEWHERE}
-            by = officer or ("alice" if reads_only else None)
+            by = "alice" if officer is None and reads_only else officer
             return function(*args, who=who_acts(folder, environment, by, **named), **more)
 
         stack = [dir_option, env_option, click.option("--as", "officer", envvar="SYMPHONY_OFFICER", help=as_help)]
@@ -118,10 +118,11 @@ def _of_stack(folder: Path, environment: str, officer: str | None, key: str | No
         raise CannotEvaluate(
             "CONFIGURATION", f"this stack is {ENVIRONMENT}, not {environment}", next_step=f"--env {ENVIRONMENT}"
         )
+    from symphony.stack.release_one import control_plane
+
     layout = Layout.open(folder)
     own = layout.officer(officer)
-    control = ControlPlane.for_folder(layout.url("controlplane"), own, layout.ca)
-    return Acting(control, environment, own, layout.root, key, layout)
+    return Acting(control_plane(layout, officer), environment, own, layout.root, key, layout)
 
 
 def _elsewhere(environment: str, named: dict[str, Any], key: str | None) -> Acting:

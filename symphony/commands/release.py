@@ -10,6 +10,7 @@ from contracts.errors import CannotEvaluate
 from symphony.commands import release_from, release_review, release_status
 from symphony.commands.common import dir_option, env_option, output_option, say, show_json
 from symphony.commands.release_status import timeout_option, wait_option
+from symphony.invariants.plain import plain
 from symphony.stack.layout import ENVIRONMENT, Layout
 
 officer_option = click.option(
@@ -162,7 +163,7 @@ def list_releases(folder: Path, environment: str, output: str, officer: str) -> 
         show_json(found)
         return
     for entry in found:
-        say(f"{entry['number']:>4}  {entry['status']:<11} {entry['metadata_digest'][:16]}…  {entry.get('reason', '')}")
+        say(f"{entry['number']:>4}  {entry['status']:<11} {entry['metadata_digest'][:16]}…  {plain(str(entry.get('reason', '')))}")
 
 
 release.add_command(release_status.status)

@@ -79,7 +79,7 @@ def show(number: int, who: Acting, output: str) -> None:
         say(plain(f"  {event['at']}  {event['event']:<10} {event['actor']}"))
     for approval in told.get("approvals", []):
         say(plain(f"  signed by {approval['actor']} with key {approval['key_id'][:16]}…"))
-    for line in (*heading(release, base), *(lines_of(found) if base else ())):
+    for line in (*heading(release, base), *(lines_of(found) if base or number > 1 else ())):
         say(line)
 
 
@@ -100,7 +100,7 @@ def approve(number: int, who: Acting, yes: bool) -> None:
     from symphony.release.told import heading
 
     found = review(who.control, who.environment, number, root=who.root_bytes, now=SystemClock().now())
-    for line in (*heading(found.release, found.base), *(lines_of(found.difference) if found.base else ())):
+    for line in (*heading(found.release, found.base), *(lines_of(found.difference) if found.base or number > 1 else ())):
         say(line)
     say(f"checked {len(found.release.files)} files; {found.pair.sentence}")
     officer = who.officer()

@@ -22,6 +22,7 @@ from contracts.reasons import REASONS
 from contracts.release.envelope import make_envelope
 from contracts.release.limits import RELEASE_BYTES_MAX
 from contracts.tls import client_context
+from symphony.invariants.plain import plain
 
 TIMEOUT_S = 30.0
 
@@ -147,4 +148,4 @@ def _error(status: int, answer: bytes) -> SymphonyError:
         return CannotEvaluate("RELEASE_UNREACHABLE", f"HTTP {status}")
     if code not in REASONS:
         return CannotEvaluate("RELEASE_UNREACHABLE", f"HTTP {status}: {code[:64]}")
-    return Refused(code, detail)
+    return Refused(code, plain(detail))

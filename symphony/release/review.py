@@ -78,9 +78,9 @@ def review(
 
 
 def compared(base: Download | None, found: Download) -> Difference:
-    """What changes from one release to another; of a first one nothing is compared."""
+    """What changes from one release to another. Of release 1 nothing is compared; of a later one without a base all is new."""
     if base is None:
-        return Difference(())
+        return Difference(()) if found.role.number == 1 else difference({}, found.files, ("(none)", str(found.role.number)))
     return difference(base.files, found.files, (str(base.role.number), str(found.role.number)))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -14,7 +15,9 @@ from contracts.keys import new_private_key
 from symphony import policy_build
 from symphony.cli import main
 from symphony.commands import release_review
+from symphony.release import client
 from symphony.release.promote import promote
+from symphony.release.review import Download, compared
 from tests.releases.running import Running, control_plane
 from tests.releases.support import ENVIRONMENT, World, environment_data
 from tests.support.database import TestPostgres
@@ -161,6 +164,25 @@ def test_the_key_may_lie_elsewhere_and_must_be_an_officers(say: Any, office: Run
     assert (code, "OFFICER_IS_PROPOSER" in said) == (1, True)
     code, said = say("approve", "2", "--key", f"file:{elsewhere}", officer="chanda")
     assert (code, said.endswith("release 2 is PROPOSED\n")) == (0, True)
+
+
+def test_a_later_release_without_an_approved_one_before_it_shows_all_of_it(office: Running) -> None:
+    files = office.world.files()
+    later, first = (cast("Download", SimpleNamespace(role=SimpleNamespace(number=number), files=files)) for number in (2, 1))
+    assert compared(None, first).changes == ()
+    found = compared(None, later)
+    assert "policy.wasm added as the Rego" in " ".join(one.words for one in found.changes)
+    assert len(found.rego) == len(policy_build.rego_files())
+
+
+def test_what_a_hostile_control_plane_says_is_one_line(say: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = json.dumps({"reason_code": "NOT_FOUND", "detail": "no release\x1b[2J\nrelease 9 is ACTIVE"}).encode()
+    monkeypatch.setattr(client.http.client.HTTPSConnection, "request", lambda *_a, **_k: None)
+    answer = SimpleNamespace(status=404, read=lambda _bytes: problem)
+    monkeypatch.setattr(client.http.client.HTTPSConnection, "getresponse", lambda _self: answer)
+    _, said = say("show", "9")
+    assert "no release\\x1b[2J\\nrelease 9 is ACTIVE" in said
+    assert "\x1b" not in said
 
 
 def test_the_base_is_the_release_in_force_from_then_on(say: Any, office: Running) -> None:
