@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
+import psycopg
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -23,11 +24,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from contracts.errors import SymphonyError
-from controlplane.api.http import internal_error, symphony_error, unknown_address, wrong_method
+from controlplane.api.http import internal_error, symphony_error, unknown_address, unstorable, wrong_method
 from controlplane.context import Context
 from controlplane.invariants import Halting
 
-DOMAINS = ("trust", "releases", "orders", "fleet", "evidence", "exports")
+DOMAINS = ("trust", "releases", "orders", "fleet", "opa", "evidence", "exports")
 RESTART_S = 1.0
 _LOG = logging.getLogger("symphony.controlplane")
 
@@ -44,6 +45,8 @@ def create_app(context: Context) -> Starlette:
         lifespan=_lifespan(context, modules),
         exception_handlers={
             SymphonyError: symphony_error,
+            psycopg.DataError: unstorable,
+            UnicodeEncodeError: unstorable,
             404: unknown_address,
             405: wrong_method,
             Exception: internal_error,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import orjson
@@ -38,6 +39,16 @@ async def read_object(request: Request, *, bytes_max: int = BODY_BYTES_MAX) -> d
     return value
 
 
+def number_of(request: Request, name: str, default: int | None = None) -> int:
+    """A number of the query, at most 15 digits. Raises ``Refused REQUEST_INVALID``."""
+    text = request.query_params.get(name)
+    if text is None and default is not None:
+        return default
+    if text is None or not re.fullmatch(r"[0-9]{1,15}", text):
+        raise Refused("REQUEST_INVALID", f"{name}: a number is needed")
+    return int(text)
+
+
 def json_answer(value: Any, status: int = 200) -> Response:
     """A JSON answer."""
     return Response(orjson.dumps(value), status, media_type="application/json")
@@ -59,6 +70,13 @@ async def internal_error(_request: Request, error: Exception) -> Response:
     """An error of ours: logged with its trace, answered without."""
     _LOG.error("a request failed", exc_info=error)
     status, body = problem("INTERNAL")
+    return Response(body, status, media_type=CONTENT_TYPE)
+
+
+async def unstorable(_request: Request, error: Exception) -> Response:
+    """A text that the database cannot hold (NUL, a lone surrogate): the peer's mistake, logged in case it is ours."""
+    _LOG.warning("a value could not be stored", exc_info=error)
+    status, body = problem("REQUEST_INVALID", "a value holds a character or a number that cannot be stored")
     return Response(body, status, media_type=CONTENT_TYPE)
 
 

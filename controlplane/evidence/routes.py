@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Route
 
 from contracts.errors import Refused
 from contracts.problem import CONTENT_TYPE, problem_of
-from controlplane.api.http import bytes_answer, json_answer, read_object
+from controlplane.api.http import bytes_answer, json_answer, number_of, read_object
 from controlplane.context import Context
 from controlplane.evidence import checkpoints, intake, log, own
 from controlplane.evidence.keys import ReleaseEvidenceKeys
@@ -102,7 +102,7 @@ async def _tile(context: Context, request: Request) -> Response:
 
 async def _inclusion(context: Context, request: Request) -> Response:
     newest = await log.newest_checkpoint(context)
-    index, size = _number(request, "index"), _number(request, "size", newest["size"])
+    index, size = number_of(request, "index"), number_of(request, "size", newest["size"])
     if size > newest["size"]:
         raise Refused("NOT_FOUND", f"the newest checkpoint is of {newest['size']} leaves")
     proof = await log.inclusion_proof(context, index, size)
@@ -113,7 +113,7 @@ async def _inclusion(context: Context, request: Request) -> Response:
 
 async def _consistency(context: Context, request: Request) -> Response:
     newest = await log.newest_checkpoint(context)
-    old, new = _number(request, "from"), _number(request, "to", newest["size"])
+    old, new = number_of(request, "from"), number_of(request, "to", newest["size"])
     if new > newest["size"]:
         raise Refused("NOT_FOUND", f"the newest checkpoint is of {newest['size']} leaves")
     proof = await log.consistency_proof(context, old, new)
@@ -128,8 +128,8 @@ async def _streams(context: Context, request: Request) -> Response:
 
 async def _records(context: Context, request: Request) -> Response:
     await require(context, request, *READERS)
-    first = _number(request, "first_index", 0)
-    limit = min(_number(request, "limit", RECORDS_PAGE_MAX), RECORDS_PAGE_MAX)
+    first = number_of(request, "first_index", 0)
+    limit = min(number_of(request, "limit", RECORDS_PAGE_MAX), RECORDS_PAGE_MAX)
     rows = await context.pool.fetch(_SQL["records"], first, first + limit)
     return json_answer({"records": [_shown(row) for row in rows]})
 
@@ -155,12 +155,3 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
         "index": row["index"], "stream": row["stream"], "seq": row["seq"], "kind": row["kind"],
         "leaf_hash": row["leaf_hash"].hex(), "record": base64.b64encode(row["record"]).decode(),
     }  # fmt: skip
-
-
-def _number(request: Request, name: str, default: int | None = None) -> int:
-    text = request.query_params.get(name)
-    if text is None and default is not None:
-        return default
-    if text is None or not re.fullmatch(r"[0-9]{1,15}", text):
-        raise Refused("REQUEST_INVALID", f"{name}: a number is needed")
-    return int(text)
