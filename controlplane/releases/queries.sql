@@ -28,6 +28,9 @@ SELECT t.sha256, t.content FROM symphony.policy_versions AS v
 JOIN symphony.release_targets AS r USING (environment, number)
 JOIN symphony.tuf_targets AS t USING (sha256)
 WHERE v.environment = %s AND v.is_active AND r.path = 'policy.tar.gz'
+-- name: active_bundle_digest
+SELECT r.sha256 FROM symphony.policy_versions AS v JOIN symphony.release_targets AS r USING (environment, number)
+WHERE v.environment = %s AND v.is_active AND r.path = 'policy.tar.gz'
 -- name: propose
 SELECT symphony.record_proposal(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 -- name: approve

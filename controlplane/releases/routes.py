@@ -16,6 +16,7 @@ from controlplane.api.http import bytes_answer, json_answer, read_object
 from controlplane.context import Context
 from controlplane.identity import identify, require
 from controlplane.releases import life_routes, services
+from controlplane.releases.bundles import bundle_route
 from controlplane.trust.routes import from_base64
 
 _PROPOSAL_BYTES_MAX = RELEASE_BYTES_MAX * 3 // 2
@@ -77,18 +78,9 @@ def _machines(context: Context) -> list[BaseRoute]:
         content = await services.published_target(context, *_release(request), request.path_params["path"])
         return bytes_answer(content)
 
-    async def bundle(request: Request) -> Response:
-        found = await services.active_bundle(context, request.path_params["environment"])
-        if found is None:
-            raise Refused("NOT_FOUND", "no release is active")
-        etag = f'"{found[0]}"'
-        if request.headers.get("if-none-match") == etag:
-            return Response(status_code=304, headers={"etag": etag})
-        return bytes_answer(found[1], "application/gzip", etag=etag, cache_control="no-cache")
-
     return [
         Route("/tuf/targets/{environment}/{number:int}/{path:path}", tuf_target),
-        Route("/bundles/{environment}/policy.tar.gz", bundle),
+        Route("/bundles/{environment}/policy.tar.gz", bundle_route(context)),
     ]
 
 

@@ -198,6 +198,12 @@ async def published_target(context: Context, environment: str, number: int, path
     return content
 
 
+async def active_bundle_digest(context: Context, environment: str) -> str | None:
+    """Digest of the active release's OPA bundle."""
+    rows = await context.pool.fetch(_SQL["active_bundle_digest"], environment)
+    return str(rows[0]["sha256"]) if rows else None
+
+
 async def active_bundle(context: Context, environment: str) -> tuple[str, bytes] | None:
     """Digest and bytes of the active release's OPA bundle."""
     rows = await context.pool.fetch(_SQL["active_bundle"], environment)
