@@ -16,6 +16,7 @@ import click
 from contracts.errors import CannotEvaluate, Misused, NotTrusted, SymphonyError
 from symphony.commands import demo, desk, drill, evidence, fleet, order, payments, release, release_life, release_load, stack, trust
 from symphony.commands.invariants import command as invariants
+from symphony.commands.opa import command as opa
 from symphony.commands.policy import command as policy
 from symphony.commands.resolve import resolve
 
@@ -47,7 +48,7 @@ def cli() -> None:
 
 for _command in (
     stack.up, stack.down, stack.doctor, demo.demo, payments.submit, payments.payment, payments.reconcile, desk.desk,
-    release.release, order.order, fleet.fleet, evidence.evidence, invariants, policy, trust.trust, drill.drill,
+    release.release, order.order, fleet.fleet, evidence.evidence, invariants, policy, opa, trust.trust, drill.drill,
 ):  # fmt: skip
     cli.add_command(_command)
 payments.payment.add_command(resolve)

@@ -30,7 +30,7 @@ SELECT count(*) AS seen, coalesce(array_agg(c.oid::regclass || ' lets changes th
     (g.no_delete AND g.no_truncate AND (g.no_update OR c.relname IN ('policy_versions', 'evidence_streams', 'log_head'))) IS NOT TRUE), '{}'::text[]) AS violations
 FROM pg_catalog.pg_class AS c LEFT JOIN guard AS g ON g.oid = c.oid
 WHERE c.relnamespace = 'symphony'::regnamespace AND c.relkind IN ('r', 'p')
-    AND c.relname <> 'fleet_status'
+    AND c.relname NOT IN ('fleet_status', 'opa_status')
 
 -- name: active_rows
 SELECT v.environment || ' has ' || count(*) || ' active releases'

@@ -104,7 +104,7 @@ FROM (
 LEFT JOIN (VALUES
     ('symphony_migrations.applied', 'UPDATE DELETE TRUNCATE'),  -- the owner's; INV-001 compares it with the files
     ('symphony.policy_versions', 'UPDATE'), ('symphony.evidence_streams', 'UPDATE'), ('symphony.log_head', 'UPDATE'),
-    ('symphony.fleet_status', 'UPDATE DELETE TRUNCATE'),
+    ('symphony.fleet_status', 'UPDATE DELETE TRUNCATE'), ('symphony.opa_status', 'UPDATE DELETE TRUNCATE'),
     ('symphony.payment_outbox_pending', 'DELETE'), ('symphony.outbox_leases', 'UPDATE DELETE TRUNCATE'),
     ('symphony.parked', 'UPDATE DELETE TRUNCATE'), ('symphony.payloads', 'UPDATE DELETE TRUNCATE'),
     ('symphony.seen_jti', 'UPDATE DELETE TRUNCATE'), ('symphony.usage_daily', 'UPDATE DELETE TRUNCATE'),

@@ -38,6 +38,8 @@ DATABASES = {kind: f"symphony_{kind}" for kind in ("controlplane", "sidecar", "l
 PARTITION_MONTHS_AHEAD = 3
 PROCESSES = {"controlplane": "controlplane", "ledger": LEDGER, "adapter": "adapter", "sidecar": SERVICE}
 """Process folders, and the name in each one's certificate."""
+SERVICES = {SERVICE: "sidecar", LEDGER: "ledger"}
+"""The services that the control plane knows, and whose folder has the certificate of each."""
 
 
 def keys_and_certificates(layout: Layout, participants: list[str], now: datetime) -> None:
@@ -163,11 +165,10 @@ def _release(layout: Layout, folder: Path) -> dict[str, Any]:
 def _principals(layout: Layout) -> Path:
     people = [layout.folder / "officers" / name for name in OFFICERS]
     people += [layout.folder / "security" / SECURITY_OFFICER, layout.folder / "custodians" / CUSTODIANS[0]]
-    services = {"sidecar": SERVICE, "ledger": LEDGER}
     path = layout.part("controlplane") / "principals.json"
     write_json(path, Ceremony(layout.folder).principals(
         {folder.name: _held(folder).sha256 for folder in people},
-        {name: _held(layout.folder / part).sha256 for part, name in services.items()},
+        {name: _held(layout.folder / part).sha256 for name, part in SERVICES.items()},
     ))  # fmt: skip
     return path
 

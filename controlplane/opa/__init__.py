@@ -1,0 +1,1 @@
+"""What stock OPA servers say: their status and their decision logs, as counts and digests."""
