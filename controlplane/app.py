@@ -25,6 +25,7 @@ from starlette.routing import BaseRoute, Route
 
 from contracts.errors import SymphonyError
 from controlplane.api.http import internal_error, symphony_error, unknown_address, unstorable, wrong_method
+from controlplane.api.openapi import document
 from controlplane.context import Context
 from controlplane.invariants import Halting
 
@@ -36,7 +37,9 @@ _LOG = logging.getLogger("symphony.controlplane")
 def create_app(context: Context) -> Starlette:
     """The application over a context."""
     modules = _modules()
-    routes: list[BaseRoute] = [Route("/health/live", _live), Route("/health/ready", _ready(context))]
+    routes: list[BaseRoute] = [
+        Route("/health/live", _live), Route("/health/ready", _ready(context)), Route("/v1/openapi.json", _described),
+    ]  # fmt: skip
     for module in modules:
         routes += module.routes(context)
     return Starlette(
@@ -89,6 +92,10 @@ async def _forever(job: Callable[[], Coroutine[Any, Any, None]]) -> None:
         except Exception:  # noqa: BLE001 - logged, and started again
             _LOG.exception("background work failed; it starts again")
         await asyncio.sleep(RESTART_S)
+
+
+async def _described(_request: Request) -> Response:
+    return JSONResponse(await asyncio.to_thread(document))
 
 
 async def _live(_request: Request) -> Response:

@@ -78,9 +78,11 @@ def _machines(context: Context) -> list[BaseRoute]:
         content = await services.published_target(context, *_release(request), request.path_params["path"])
         return bytes_answer(content)
 
+    bundle = bundle_route(context)
     return [
         Route("/tuf/targets/{environment}/{number:int}/{path:path}", tuf_target),
-        Route("/bundles/{environment}/policy.tar.gz", bundle_route(context)),
+        Route("/bundles/{environment}/policy.tar.gz", bundle),
+        Route("/bundles/{environment}/bundle.tar.gz", bundle),  # the only name that OPAL asks for
     ]
 
 
