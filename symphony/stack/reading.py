@@ -23,18 +23,21 @@ READERS: dict[str, tuple[str, LiteralString]] = {
 STATEMENT_TIMEOUT_MS = 120_000
 
 
+def reader_url(layout: Layout, kind: str) -> str:
+    """One database of the stack, under its reading login."""
+    return prepare.database_url(layout, prepare.database(layout), kind, READERS[kind][0])
+
+
 @contextmanager
 def reader(layout: Layout, kind: str) -> Iterator[psycopg.Connection[dict[str, Any]]]:
     """A read-only, repeatable-read connection to one database of the stack, rows as dictionaries.
 
     Raises ``CannotEvaluate`` when it does not answer: a report never takes an unreachable database for an empty one.
     """
-    login, role = READERS[kind]
-    url = prepare.database_url(layout, prepare.database(layout), kind, login)
+    _, role = READERS[kind]
+    options = f"-c statement_timeout={STATEMENT_TIMEOUT_MS}"
     try:
-        connection = psycopg.connect(
-            url, row_factory=dict_row, connect_timeout=5, options=f"-c statement_timeout={STATEMENT_TIMEOUT_MS}"
-        )
+        connection = psycopg.connect(reader_url(layout, kind), row_factory=dict_row, connect_timeout=5, options=options)
     except psycopg.Error as error:
         raise CannotEvaluate(
             "STORE_UNAVAILABLE", f"the {kind} database does not answer", next_step=f"symphony up --dir {layout.folder}"
