@@ -15,6 +15,7 @@ import click
 
 from contracts.errors import CannotEvaluate, Misused, NotTrusted, SymphonyError
 from symphony.commands import demo, desk, drill, evidence, fleet, order, payments, release, release_life, release_load, stack, trust
+from symphony.commands.impact import impact
 from symphony.commands.invariants import command as invariants
 from symphony.commands.opa import command as opa
 from symphony.commands.policy import command as policy
@@ -55,6 +56,7 @@ payments.payment.add_command(resolve)
 release_life.register(release.release)
 release.release.add_command(release_load.export)
 release.release.add_command(release_load.load)
+release.release.add_command(impact)
 
 
 def main(arguments: list[str] | None = None) -> int:

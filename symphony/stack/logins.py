@@ -47,7 +47,7 @@ KINDS: Mapping[str, Kind] = {
             {
                 "sc_writer": ("symphony_ingest", "symphony_executor"),
                 "sc_shipper": ("symphony_shipper",),
-                "sc_reader": ("symphony_reader",),
+                "sc_reader": ("symphony_reader", "symphony_replay"),
             },
         ),
         Kind(
