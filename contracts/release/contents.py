@@ -20,6 +20,7 @@ from contracts.errors import NotTrusted, Refused
 from contracts.freeze_windows import check_freezes
 from contracts.keys import INTOTO_TYPE, PROPOSAL_TYPE
 from contracts.release.envelope import open_envelope_bytes
+from contracts.release.impact import check_named
 from contracts.release.limits import TARGET_BYTES_MAX
 from contracts.release.model import Role
 from contracts.release.trust import Trust
@@ -100,6 +101,7 @@ def verify_proposal(trust: Trust, role: Role, files: Mapping[str, bytes]) -> dic
             raise NotTrusted("RELEASE_PROPOSAL", f"the proposal's {field} is not that of the role")
     if any(not isinstance(proposal.get(f), str) or not proposal[f] for f in ("reason", "change_ticket", "created_at")):
         raise NotTrusted("RELEASE_PROPOSAL", "the proposal lacks its reason, change ticket or time")
+    check_named(proposal)
     if payload != canonical_bytes(proposal):
         raise NotTrusted("RELEASE_PROPOSAL", "the proposal is not canonical JSON")
     return proposal

@@ -20,9 +20,11 @@ import orjson
 import psycopg
 from tuf.api.metadata import Metadata, Signature
 
+from contracts.canonical import sha256_hex
 from contracts.errors import NotTrusted, Refused, SymphonyError
 from contracts.release import rules
 from contracts.release.contents import verify_contents
+from contracts.release.impact import IMPACT, verify_impact
 from contracts.release.model import Role
 from contracts.release.trust import Trust
 from controlplane.context import Context
@@ -69,6 +71,7 @@ async def propose(context: Context, principal: Principal, body: Mapping[str, Any
         raise Refused("ENVELOPE_INVALID", "the envelope and the proposal give different reasons")
     if context.clock.now() >= role.activate_before:
         raise Refused("RELEASE_LATE", f"activate_before is {role.activate_before.isoformat()}")
+    by_path |= _impact(contents.proposal, role, files)
     await _record_proposal(context, ask, role, _without_signatures(metadata), contents.proposal["reason"], by_path)
     return role
 
@@ -80,7 +83,7 @@ async def _record_proposal(
     values = (
         ask.environment, role.number, role.targets["policy.wasm"].sha256, role.digest, metadata,
         ask.principal.key_id, ask.principal.name, reason, ask.kept,
-        paths, [role.targets[path].sha256 for path in paths], [files[path] for path in paths],
+        paths, [sha256_hex(files[path]) for path in paths], [files[path] for path in paths],
     )  # fmt: skip
     await _changed(context, "propose", values)
 
@@ -226,6 +229,17 @@ def _by_path(role: Role, files: Mapping[str, bytes]) -> dict[str, bytes]:
     if missing:
         raise Refused("RELEASE_DIGEST", f"the bytes of {missing[0]} were not sent")
     return {path: files[target.sha256] for path, target in role.targets.items()}
+
+
+def _impact(proposal: Mapping[str, Any], role: Role, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The impact report that the proposal names, kept beside its targets; nothing where it names none."""
+    digest = proposal.get("impact_sha256")
+    if digest is None:
+        return {}
+    if digest not in files:
+        raise Refused("RELEASE_DIGEST", f"the bytes of {IMPACT} were not sent")
+    verify_impact(proposal, role, files[digest])
+    return {IMPACT: files[digest]}
 
 
 def _without_signatures(metadata: bytes) -> bytes:

@@ -69,6 +69,10 @@ def _layout(folder: Path, environment: str) -> Layout:
 @click.option(
     "--schemas", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of the rail's XSDs."
 )
+@click.option(
+    "--impact-days", type=click.IntRange(1, 366), default=7, show_default=True,
+    help="Recorded decisions of so many last days are replayed for the impact report.",
+)  # fmt: skip
 def propose(
     folder: Path,
     environment: str,
@@ -78,6 +82,7 @@ def propose(
     manifests: Path | None,
     environment_data: Path | None,
     schemas: Path | None,
+    impact_days: int,
 ) -> None:
     """Propose the next release: the repo's policies and invariants, manifests, environment data, schemas.
 
@@ -96,7 +101,9 @@ def propose(
     chosen = manifests or layout.folder / "manifests"
     files = release_one.release_files(layout, template=template, manifests=chosen, schemas=schemas)
     gate = release_one.gate_result(layout, files, *check_stack(layout))
-    draft = release_one.propose_as(layout, officer, files, gate, reason=reason, change_ticket=ticket, say=say)
+    draft = release_one.propose_as(
+        layout, officer, files, gate, reason=reason, change_ticket=ticket, say=say, impact_days=impact_days
+    )
     say(f"release {draft.number} is PROPOSED, metadata {draft.digest}")
     say(f"  next: symphony release approve {draft.number} --as <another officer> --dir {folder}")
 
@@ -139,12 +146,13 @@ def rollback(folder: Path, environment: str, officer: str, to: int, reason: str,
     from contracts.times import SystemClock
     from symphony.release.client import Officer
     from symphony.release.rollback import rollback as propose_rollback
-    from symphony.stack.release_one import control_plane
+    from symphony.stack.release_one import control_plane, impact_of
 
     layout = _layout(folder, environment)
     draft = propose_rollback(
         control_plane(layout, officer), Officer.from_folder(layout.officer(officer)), environment=environment, to=to,
         reason=reason, change_ticket=ticket, root=layout.root.read_bytes(), now=SystemClock().now(),
+        impact=lambda files: impact_of(layout, files, say),
     )  # fmt: skip
     say(f"release {draft.number} is PROPOSED: the digests of release {to}")
 

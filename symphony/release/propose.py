@@ -23,6 +23,7 @@ from contracts.errors import Refused
 from contracts.keys import PROPOSAL_TYPE
 from contracts.release.contents import PROPOSAL_SCHEMA, verify_contents
 from contracts.release.envelope import make_envelope
+from contracts.release.impact import verify_impact
 from contracts.release.model import FIELD
 from contracts.release.rules import read_role
 from contracts.release.trust import digest_of_signed, root_of, trust_of
@@ -38,12 +39,16 @@ ACTIVATE_WITHIN = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A release before it is sent: number, role file without signatures, all targets by relative path."""
+    """A release before it is sent: number, role file without signatures, all targets by relative path.
+
+    ``impact``: the impact report that the proposal names by digest (``contracts.release.impact``), which is no target.
+    """
 
     environment: str
     number: int
     metadata: bytes
     files: Mapping[str, bytes]
+    impact: bytes | None = None
 
     @property
     def digest(self) -> str:
@@ -98,6 +103,7 @@ def draft(
     now: datetime,
     not_before: datetime | None = None,
     source: Mapping[str, Any] | None = None,
+    impact: bytes | None = None,
 ) -> Draft:
     """The role file and the signed proposal of release ``number``. ``source``: the checkout that it was made from."""
     if not 1 <= len(reason.strip()) <= REASON_MAX or len(change_ticket) > TICKET_MAX:
@@ -116,10 +122,11 @@ def draft(
         "created_at": rfc3339(now),
         "proposer_key_id": officer.key_id,
         **({"source": dict(source)} if source else {}),
-    }
+    } | ({} if impact is None else {"impact_sha256": sha256_hex(impact)})
     signed = orjson.dumps(make_envelope(officer.key, PROPOSAL_TYPE, canonical_bytes(proposal)))
     complete = {**files, "gate.json": gate, "release.json": signed}
-    return Draft(environment, number, role_file(officer, complete, environment, number, start, now), complete)
+    metadata = role_file(officer, complete, environment, number, start, now)
+    return Draft(environment, number, metadata, complete, impact)
 
 
 def role_file(
@@ -153,6 +160,7 @@ def propose(
     now: datetime,
     not_before: datetime | None = None,
     source: Mapping[str, Any] | None = None,
+    impact: bytes | None = None,
 ) -> Draft:
     """Check and send the next release. Raises the reason code of the rule that does not hold, here or there."""
     number = max((int(r["number"]) for r in control.releases(environment)), default=0) + 1
@@ -167,10 +175,14 @@ def propose(
         now=now,
         not_before=not_before,
         source=source,
+        impact=impact,
     )
     roots, targets, _ = control.trust(environment, root_of(root).version)
     trust = trust_of(root_of(root, roots), targets, environment)
-    verify_contents(trust, read_role(trust, made.metadata, environment), made.files)
+    role = read_role(trust, made.metadata, environment)
+    contents = verify_contents(trust, role, made.files)
+    if impact is not None:
+        verify_impact(contents.proposal, role, impact)
     send(control, officer, made, reason)
     return made
 
@@ -178,10 +190,11 @@ def propose(
 def send(control: ControlPlane, officer: Officer, made: Draft, reason: str) -> None:
     """Send a draft as it is."""
     envelope = officer.ask("propose", made.environment, made.number, made.digest, reason=reason)
+    sent = [*made.files.values(), *([made.impact] if made.impact is not None else [])]
     body = {
         "envelope": envelope,
         "environment": made.environment,
         "metadata": base64.b64encode(made.metadata).decode(),
-        "targets": {sha256_hex(data): base64.b64encode(data).decode() for data in made.files.values()},
+        "targets": {sha256_hex(data): base64.b64encode(data).decode() for data in sent},
     }
     control.post("/v1/releases", body)

@@ -7,6 +7,7 @@ checks of its proposal were about these digests. Reason, times and proposer are 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from contracts.errors import Refused
@@ -25,8 +26,12 @@ def rollback(
     change_ticket: str,
     root: bytes,
     now: datetime,
+    impact: Callable[[Mapping[str, bytes]], bytes] | None = None,
 ) -> Draft:
-    """Propose the next release with the digests of release ``to``, which must have been active and is not withdrawn."""
+    """Propose the next release with the digests of release ``to``, which must have been active and is not withdrawn.
+
+    ``impact`` makes its impact report of the release's targets: what was recorded since then is none of M's report.
+    """
     status = control.release(environment, to)["status"]
     if status == "WITHDRAWN":
         raise Refused("RELEASE_STATE", f"release {to} was withdrawn")
@@ -44,6 +49,7 @@ def rollback(
         change_ticket=change_ticket,
         root=root,
         now=now,
+        impact=None if impact is None else impact(kept),
     )
 
 

@@ -21,6 +21,7 @@ from symphony.release.diff.text import line_of, summary
 from symphony.release.gate import sign_gate
 from symphony.release.promote import promote
 from symphony.release.propose import Draft, collect, propose, schemas_from
+from symphony.release.review import Download
 from symphony.release.revoke import publish_revocations, publish_trust
 from symphony.stack.environment import environment_data, load_template, manifests_in, template_of
 from symphony.stack.gate import invariants_document
@@ -94,15 +95,33 @@ def demand_policy(layout: Layout, files: Mapping[str, bytes]) -> str:
 
 def propose_as(
     layout: Layout, name: str, files: Mapping[str, bytes], gate: bytes, *, reason: str, change_ticket: str,
-    say: Say = lambda _line: None,
+    say: Say = lambda _line: None, impact_days: int | None = None,
 ) -> Draft:  # fmt: skip
-    """Check the policy, and propose the next release as an officer."""
+    """Check the policy, replay what was recorded, and propose the next release as an officer."""
     say(f"  {demand_policy(layout, files)}")
+    impact = impact_of(layout, files, say, impact_days)
     officer = Officer.from_folder(layout.officer(name))
     return propose(
         control_plane(layout, name), officer, files, gate, environment=ENVIRONMENT, reason=reason,
-        change_ticket=change_ticket, root=layout.root.read_bytes(), now=SystemClock().now(),
+        change_ticket=change_ticket, root=layout.root.read_bytes(), now=SystemClock().now(), impact=impact,
     )  # fmt: skip
+
+
+def impact_of(layout: Layout, files: Mapping[str, bytes], say: Say, days: int | None = None) -> bytes:
+    """The impact report on a release's targets, which its proposal names; its totals are said."""
+    from symphony.impact import bound
+
+    report = bound.made(layout, files, days or bound.DAYS)
+    for line in bound.lines(report, files["environment.json"]):
+        say(f"  {line}")
+    return report
+
+
+def _say_impact(control: ControlPlane, release: Download, say: Say) -> None:
+    from symphony.impact import bound
+
+    for line in bound.said(control, release):
+        say(f"  {line}")
 
 
 def approve_as(layout: Layout, name: str, number: int, say: Say) -> str:
@@ -113,6 +132,7 @@ def approve_as(layout: Layout, name: str, number: int, say: Say) -> str:
         say(f"  {name} sees: {line_of(change)}")
     if found.base is not None:
         say(f"  {name} counts {summary(found.difference)}")
+    _say_impact(control, found.release, say)
     say(f"  {name} checked {len(found.release.files)} files; {found.pair.sentence}")
     return approve(control, Officer.from_folder(layout.officer(name)), found)
 
