@@ -93,5 +93,5 @@ def _told(replayed: Any, asked: Any, environment: str, gates: tuple[tuple[str, g
         report |= {"gates": [{"fail_if": text, "violated": broken} for text, broken in violated], "exit_code": code}
     say(FORMATS[output](report, exponents_of(orjson.loads(asked.environment))))
     for text, broken in violated if output != "json" else ():
-        say(f"{'VIOLATED' if broken else 'holds'}: --fail-if '{text}'")
+        say(f"{'VIOLATED' if broken else 'passes'}: --fail-if '{text}'")
     return code

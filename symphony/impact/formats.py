@@ -37,8 +37,9 @@ def headline(report: Report, exponents: Exponents) -> list[str]:
     days = f"impact on the last {report['window']['days']} days until {report['window']['until'][:16]}Z"
     if report["nothing_recorded"]:
         return [f"{days}: nothing recorded, so nothing was tested"]
-    count = total_count(report, "not_replayed")
-    left = f", {count} could not be replayed" if count else ""
+    left = "".join(
+        f", {count} {TITLES[name]}" for name in ("not_replayed", "before_policy") if (count := total_count(report, name))
+    )
     flips = "; ".join(f"{TITLES[change]}: {_sums(report, change, exponents)}" for change in (ALLOW_TO_DENY, DENY_TO_ALLOW))
     return [f"{days}: {total_count(report, 'replayed')} of {report['recorded']} decisions replayed{left}", flips]
 
