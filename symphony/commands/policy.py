@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from symphony import places
 from symphony.commands.common import say
 from symphony.commands.policy_bench import bench_command
 from symphony.policy.model import Report, Result
+
+if TYPE_CHECKING:
+    from symphony.policy.parity import Recorded
 
 folder_argument = click.argument("folder", required=False, type=click.Path(path_type=Path))
 _CLEAR = "\r\x1b[K"
@@ -43,6 +46,10 @@ def _folder(chosen: Path | None) -> Path:
     "--environment-data", type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help=f"Environment data (JSON) under which it is asked; by default FOLDER/{TEMPLATE}, else the sandbox's.",
 )  # fmt: skip
+@click.option(
+    "--recorded", type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of a local stack: compare Wasm and OPA also on payments that its sidecar recorded in the last 7 days.",
+)  # fmt: skip
 @click.option("--long", is_flag=True, help="Compare Wasm and OPA on 5,000 payments instead of 500.")
 @click.option(
     "-o", "--output", type=click.Choice(["text", "json", "sarif", "markdown"]), default="text", show_default=True,
@@ -50,7 +57,7 @@ def _folder(chosen: Path | None) -> Path:
 )  # fmt: skip
 @click.pass_context
 def check_command(
-    context: click.Context, folder: Path | None, environment_data: Path | None, long: bool, output: str
+    context: click.Context, folder: Path | None, environment_data: Path | None, recorded: Path | None, long: bool, output: str
 ) -> None:
     """Everything that a policy must pass before it is proposed; each check able to fail, with what to change.
 
@@ -62,6 +69,7 @@ def check_command(
 
     chosen = _folder(folder)
     name, environment = _environment(chosen, environment_data)
+    inputs = _recorded(recorded) if recorded else None
     _progress("compile")
 
     def done(result: Result) -> None:
@@ -70,10 +78,19 @@ def check_command(
             say(line)
         _progress(f"{result.name} is done")
 
-    report = check(chosen, environment, name, long=long, done=done)
+    report = check(chosen, environment, name, long=long, done=done, recorded=inputs)
     _progress(None)
     say(ending(report) if output == "text" else FORMATS[output](report))
     context.exit(report.exit_code)
+
+
+def _recorded(folder: Path) -> Recorded:
+    from symphony.impact.bound import DAYS
+    from symphony.impact.recorded import inputs
+    from symphony.stack.layout import Layout
+    from symphony.stack.reading import reader_url
+
+    return inputs(reader_url(Layout.open(folder), "sidecar"), DAYS)
 
 
 def _environment(folder: Path, chosen: Path | None) -> tuple[str, dict[str, Any]]:

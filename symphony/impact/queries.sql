@@ -21,11 +21,11 @@ WHERE i.created_at >= %(since)s AND i.created_at < %(until)s
 
 -- name: sample
 -- Inputs from all over the window: the ids' last digits are random.
-SELECT p.decision_input
+SELECT p.instruction_id::text, p.decision_input
 FROM (
     SELECT i.instruction_id FROM symphony.payment_instructions AS i
     WHERE i.created_at >= %(since)s AND i.created_at < %(until)s
     ORDER BY right(i.instruction_id::text, 12), i.instruction_id LIMIT %(count)s
 ) AS chosen
-JOIN symphony.payloads AS p ON p.instruction_id = chosen.instruction_id
+JOIN symphony.payloads AS p ON p.instruction_id = chosen.instruction_id AND octet_length(p.decision_input) > 0
     AND p.created_at >= %(since)s - interval '1 hour' AND p.created_at < %(until)s + interval '1 hour'

@@ -127,28 +127,3 @@ def _slice(part: Slice) -> Counts | tuple[str, str]:
         return counts
     except CannotEvaluate as error:
         return error.code, error.detail
-
-
-def inputs(url: str, days: int, count: int) -> tuple[list[dict[str, Any]], int]:
-    """A sample of at most ``count`` frozen inputs of the last days, and how many decisions were recorded in them."""
-    with source.connected(url) as connection:
-        found = source.window(connection, days)
-        raw = source.sample(connection, found, count) if found.rows else []
-    return readable(raw), found.rows
-
-
-def readable(raw: list[bytes]) -> list[dict[str, Any]]:
-    """Those of the inputs that fit their schema, which alone reach a policy."""
-    import orjson
-
-    from symphony.policy.changes import is_valid
-
-    out = []
-    for one in raw:
-        try:
-            item = orjson.loads(one)
-        except orjson.JSONDecodeError:
-            continue
-        if is_valid(item):
-            out.append(item)
-    return out

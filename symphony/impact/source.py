@@ -110,7 +110,7 @@ def rows(connection: psycopg.Connection[Any], part: Slice) -> Iterator[list[Row]
             yield found
 
 
-def sample(connection: psycopg.Connection[Any], chosen: Window, count: int) -> list[bytes]:
-    """At most so many frozen inputs from all over the window; the same ones each time."""
+def sample(connection: psycopg.Connection[Any], chosen: Window, count: int) -> list[tuple[str, bytes]]:
+    """Frozen inputs of at most so many decisions from all over the window, by instruction id; the same ones each time."""
     values = {"since": chosen.since, "until": chosen.until, "count": count}
-    return [bytes(row[0]) for row in connection.execute(_SQL["sample"], values, binary=True) if row[0]]
+    return [(str(row[0]), bytes(row[1])) for row in connection.execute(_SQL["sample"], values, binary=True)]

@@ -16,7 +16,19 @@ from contracts.canonical import sha256_hex
 from contracts.errors import SymphonyError
 from symphony.opa import OPA_VERSION, find_opa
 from symphony.policy import compiled, parity, tested
-from symphony.policy.model import NOTHING_TESTED, PASS, Finding, Report, Result, failed, not_evaluated, passed, skipped
+from symphony.policy.model import (
+    NOTHING_TESTED,
+    PASS,
+    SKIP,
+    Finding,
+    Report,
+    Result,
+    failed,
+    not_evaluated,
+    passed,
+    skipped,
+)
+from symphony.policy.parity import Recorded
 from symphony.policy.probe import Probed, probe
 from symphony.policy.reads import Reads
 from symphony.policy.seen import seen
@@ -31,7 +43,7 @@ TITLES = {
     "data": "data fit their schema, without unknown fields",
     "roots": "roots do not overlap; reads only what a payment has", "tests": tested.TITLE,
     "build": "policy.wasm is built from this Rego", "probe": "nothing spoiled is allowed (fail-open probe)",
-    "parity": "Wasm and OPA answer alike",
+    "parity": "Wasm and OPA answer alike", "recorded": "Wasm and OPA answer alike on recorded payments",
 }  # fmt: skip
 Done = Callable[[Result], None]
 
@@ -47,6 +59,7 @@ class _Run:
     opa: Path
     inputs: int
     record: Path | None
+    recorded: Recorded | None
     wasm: bytes = b""
     reads: Reads | None = None
     policy: Policy | None = None
@@ -59,16 +72,19 @@ class _Run:
 
 def check(
     folder: Path, environment: dict[str, Any], environment_name: str, *, long: bool = False,
-    opa: Path | None = None, done: Done = lambda _result: None,
+    opa: Path | None = None, done: Done = lambda _result: None, recorded: Recorded | None = None,
 ) -> Report:  # fmt: skip
-    """Check a working folder against an environment's data. Raises what ``source.load`` and ``find_opa`` raise."""
+    """Check a working folder against an environment's data, and on recorded inputs where some are given.
+
+    Raises what ``source.load`` and ``find_opa`` raise.
+    """
     source, program = load(folder), opa or find_opa()
     record = folder if (folder / "BUILD.json").is_file() else None
     inputs = parity.INPUTS_LONG if long else parity.INPUTS
     results: list[Result] = []
     with source.folder() as place:
-        run = _Run(source, place, environment, environment_name, program, inputs, record)
-        for name, step, needs in _STEPS:
+        run = _Run(source, place, environment, environment_name, program, inputs, record, recorded)
+        for name, step, needs in (*_STEPS, *((_OF_RECORDED,) if recorded is not None else ())):
             result = _timed(run, name, step, [one for one in results if one.name in needs])
             results.append(result)
             done(result)
@@ -159,12 +175,22 @@ def _parity(run: _Run) -> Result:
     different, figures = parity.differences(
         policy, run.source, run.seen(), reads.strings, run.opa, count=run.inputs, liked=run.bases
     )
+    return _alike("parity", different, figures)
+
+
+def _alike(name: str, different: list[str], figures: dict[str, int]) -> Result:
     findings = [Finding(text, "report it: the two engines of OPA must agree; avoid the builtin") for text in different]
-    return (
-        failed("parity", TITLES["parity"], findings, **figures)
-        if findings
-        else passed("parity", TITLES["parity"], **figures)
-    )
+    return failed(name, TITLES[name], findings, **figures) if findings else passed(name, TITLES[name], **figures)
+
+
+def _recorded(run: _Run) -> Result:
+    assert run.recorded is not None
+    if not run.recorded.inputs:
+        text = f"nothing that can be asked again was recorded in the last {run.recorded.days} days"
+        return Result("recorded", TITLES["recorded"], SKIP, findings=(Finding(text, "nothing"),))
+    policy = run.policy or load_wasm(run.wasm, run.seen())
+    found = parity.recorded_differences(policy, run.source, run.seen(), run.recorded, run.opa)
+    return _alike("recorded", *found)
 
 
 _STEPS: tuple[tuple[str, Callable[[_Run], Result], tuple[str, ...]], ...] = (
@@ -177,4 +203,5 @@ _STEPS: tuple[tuple[str, Callable[[_Run], Result], tuple[str, ...]], ...] = (
     ("probe", _probe, ("build", "data")),
     ("parity", _parity, ("build", "data")),
 )
+_OF_RECORDED = ("recorded", _recorded, ("build", "data"))
 """Name, step and what must have passed before."""

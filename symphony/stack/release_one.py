@@ -26,6 +26,7 @@ from symphony.release.revoke import publish_revocations, publish_trust
 from symphony.stack.environment import environment_data, load_template, manifests_in, template_of
 from symphony.stack.gate import invariants_document
 from symphony.stack.layout import ENVIRONMENT, Layout
+from symphony.stack.reading import reader_url
 
 PROPOSER, APPROVERS = "alice", ("bruno", "chanda")
 DIFFERENCE_LINES_SHOWN = 8
@@ -99,12 +100,20 @@ def propose_as(
 ) -> Draft:  # fmt: skip
     """Check the policy, replay what was recorded, and propose the next release as an officer."""
     say(f"  {demand_policy(layout, files)}")
+    say(f"  {demand_parity(layout, files, impact_days)}")
     impact = impact_of(layout, files, say, impact_days)
     officer = Officer.from_folder(layout.officer(name))
     return propose(
         control_plane(layout, name), officer, files, gate, environment=ENVIRONMENT, reason=reason,
         change_ticket=change_ticket, root=layout.root.read_bytes(), now=SystemClock().now(), impact=impact,
     )  # fmt: skip
+
+
+def demand_parity(layout: Layout, files: Mapping[str, bytes], days: int | None = None) -> str:
+    """Wasm and OPA answer alike on what was recorded: a sentence. Raises ``RELEASE_POLICY`` for a difference."""
+    from symphony.impact import bound, recorded
+
+    return recorded.demand(reader_url(layout, "sidecar"), files, _opa(), days or bound.DAYS)
 
 
 def impact_of(layout: Layout, files: Mapping[str, bytes], say: Say, days: int | None = None) -> bytes:
