@@ -77,6 +77,19 @@ def test_a_lower_cap_is_proposed_approved_by_two_others_and_promoted(release_sta
     assert_voided(stack, held)
 
 
+def test_the_impact_report_values_what_the_lower_cap_refuses_and_is_bound_into_the_release(release_stack: Stack) -> None:
+    stack = release_stack
+    found = stack.json("release", "impact", "2", "--fail-if", "flipped_value[ZMW] > 0", code=1)
+    flips = stack.row("sidecar", "SELECT count(*) AS count, sum(amount_minor) AS value FROM symphony.payment_instructions "
+        "WHERE decision = 'ALLOW' AND amount_minor > 100000")  # fmt: skip
+    total = found["totals"]["allow_to_deny"]["ZMW"]
+    assert (total["count"], int(total["value_minor"])) == (flips["count"], flips["value"])
+    assert found["gates"] == [{"fail_if": "flipped_value[ZMW] > 0", "violated": True}]
+    first, second = (stack.json("release", "show", number)["impact"] for number in ("1", "2"))
+    assert first["nothing_recorded"], "the first release of a stack"
+    assert second["totals"]["allow_to_deny"] == {"ZMW": {"count": 1, "value_minor": "200000"}}, "what was recorded when it was proposed"
+
+
 def answered(stack: Stack, raw: bytes, key: str | None = None) -> Reply:
     """The answer of a sidecar that may be changing its release: a 503 is sent again under the same key."""
     key = key or str(uuid.uuid4())
