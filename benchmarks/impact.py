@@ -2,7 +2,7 @@
 
     python -m benchmarks.impact [--decisions 50000] [--processes 2]        the whole: --decisions 1000000
 
-Method: a fresh PostgreSQL of the checkout's migrations; decisions made up in the database by SQL, evenly over seven days, four
+Method: a fresh PostgreSQL of the checkout's migrations; decisions made up in the database by SQL, evenly over six days, four
 participants, decision inputs of 1.2 KB, each different; the candidate is the committed policy with the payment cap at half.
 Measured is ``symphony.impact.run.replay`` from connect to the report's bytes, wall clock and CPU of all our processes (the
 database's not among them). Flips are held to an SQL answer, else nothing is written. The shares are taken beside it, in one

@@ -7,7 +7,7 @@ signed digest and to the release's own policy and data (``contracts.release.impa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -27,10 +27,13 @@ DAYS = 7
 """By default."""
 
 
-def made(layout: Layout, files: Mapping[str, bytes], days: int = DAYS) -> bytes:
+def made(
+    layout: Layout, files: Mapping[str, bytes], days: int, begun: Callable[[int], None], moved: Callable[[int], None]
+) -> bytes:
     """The report on a release's targets, as it is bound. Raises ``CannotEvaluate`` when it cannot be made."""
     candidate = Candidate(files["policy.wasm"], files["environment.json"])
-    return canonical_bytes(run.report_of(run.replay(reader_url(layout, "sidecar"), candidate, days), candidate, ENVIRONMENT))
+    replayed = run.replay(reader_url(layout, "sidecar"), candidate, days, begun=begun, moved=moved)
+    return canonical_bytes(run.report_of(replayed, candidate, ENVIRONMENT))
 
 
 def lines(report: bytes, environment: bytes) -> list[str]:

@@ -64,6 +64,10 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
+LATER = frozenset({"symphony_replay"})
+"""Roles that migrations after the last release make: on its schema they are not there, and who needs one says so (N-1)."""
+
+
 def passwords(path: Path) -> dict[str, str]:
     """A password for every login, made once and kept in ``path`` (0600)."""
     if not path.exists():
@@ -122,6 +126,8 @@ def grant_roles(admin_url: str, kind: Kind) -> None:
         for login, roles in kind.roles.items():
             for role in roles:
                 if not _exists(connection, "login_exists", role):
+                    if role in LATER:
+                        continue
                     raise CannotEvaluate("CONFIGURATION", f"the migrations of {kind.name} made no role {role}")
                 connection.execute(statement("role_grant", role=sql.Identifier(role), login=sql.Identifier(login)))
 

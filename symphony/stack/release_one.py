@@ -118,9 +118,11 @@ def demand_parity(layout: Layout, files: Mapping[str, bytes], days: int | None =
 
 def impact_of(layout: Layout, files: Mapping[str, bytes], say: Say, days: int | None = None) -> bytes:
     """The impact report on a release's targets, which its proposal names; its totals are said."""
+    from symphony.commands.progress import Bar
     from symphony.impact import bound
 
-    report = bound.made(layout, files, days or bound.DAYS)
+    with Bar("replaying what was recorded") as bar:
+        report = bound.made(layout, files, days or bound.DAYS, bar.begun, bar.moved)
     for line in bound.lines(report, files["environment.json"]):
         say(f"  {line}")
     return report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from dataclasses import replace
 
 import psycopg
@@ -66,6 +67,19 @@ def test_other_processes_count_the_same(bench: Bench, monkeypatch: pytest.Monkey
     assert there.counts == here.counts
     assert len(moved) > 2
     assert sum(moved) == here.window.rows == 300
+
+
+def test_who_stops_it_leaves_no_process_behind(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(bench, list(made_up(100, seed=8)))
+    spread(bench, 48)
+    monkeypatch.setattr(source, "SLICE_ROWS", 5)
+
+    def stop(_count: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.replay(bench.database.reader, candidate(), 7, here_max=0, processes=2, moved=stop)
+    assert not multiprocessing.active_children()
 
 
 def test_the_same_policy_and_data_change_nothing(bench: Bench) -> None:
