@@ -92,7 +92,13 @@ class Replayer:
                 counts.aside(*found, row[6], row[5])
         decisions = decide(self._engine, [item for _, item in asked], deadline_ms=BATCH_DEADLINE_MS)
         for (row, item), decision in zip(asked, decisions, strict=True):
-            self._judge(row, item, decision, counts)
+            self._judge(row, item, self._sure(item, decision), counts)
+
+    def _sure(self, item: dict[str, Any], decision: Decision) -> Decision:
+        """No answer is asked for once more, alone: a process that was stopped for a while must not count as a refusal."""
+        if decision.reasons != ("POLICY_ERROR",):
+            return decision
+        return decide(self._engine, [item], deadline_ms=BATCH_DEADLINE_MS)[0]
 
     def _frozen(self, row: Row) -> dict[str, Any] | tuple[str, str]:
         """The input to ask with; or the group in which it is counted, and why."""

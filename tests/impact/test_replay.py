@@ -9,6 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
+from sidecar.policy.answers import Decision, denied
+from sidecar.policy.engine import decide
 from symphony.impact import model
 from symphony.impact.model import Counts
 from symphony.impact.replay import Candidate, Replayer, Row
@@ -170,6 +172,20 @@ def test_what_the_sidecar_makes_of_an_answer_is_what_is_counted(
 ) -> None:
     assert list(changes(by_purpose(purpose))) == [(change, "ALLOW", now)]
     assert not changes(by_purpose("GOOD"))
+
+
+def test_a_pause_of_the_machine_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    from symphony.impact import replay
+
+    asked: list[int] = []
+
+    def paused_once(engine: Any, items: list[dict[str, Any]], *, deadline_ms: int) -> list[Decision]:
+        asked.append(len(items))
+        return [denied("POLICY_ERROR")] * len(items) if len(asked) == 1 else decide(engine, items, deadline_ms=deadline_ms)
+
+    monkeypatch.setattr(replay, "decide", paused_once)
+    assert not counted(Payment(), Payment(amount=2)).whys
+    assert asked == [2, 1, 1]
 
 
 def subject() -> model.Subject:
