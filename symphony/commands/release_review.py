@@ -51,6 +51,7 @@ def show(number: int, who: Acting, output: str) -> None:
 
     Exit 1 when there is no such release, 3 could not tell.
     """
+    from symphony.impact import bound
     from symphony.release.diff.text import lines_of
     from symphony.release.review import approved_before, compared, downloaded
     from symphony.release.told import heading, identity
@@ -68,6 +69,7 @@ def show(number: int, who: Acting, output: str) -> None:
                 **identity(release),
                 "targets": sorted(release.files),
                 "compared_with": compared_with,
+                "impact": bound.of_release(who.control, release),
                 **found.document(),
             }
         )
@@ -79,7 +81,8 @@ def show(number: int, who: Acting, output: str) -> None:
         say(plain(f"  {event['at']}  {event['event']:<10} {event['actor']}"))
     for approval in told.get("approvals", []):
         say(plain(f"  signed by {approval['actor']} with key {approval['key_id'][:16]}…"))
-    for line in (*heading(release, base), *(lines_of(found) if base or number > 1 else ())):
+    changes = lines_of(found) if base or number > 1 else ()
+    for line in (*heading(release, base), *changes, *bound.said(who.control, release)):
         say(line)
 
 
@@ -94,13 +97,15 @@ def approve(number: int, who: Acting, yes: bool) -> None:
     signed, 3 the policy could not be rebuilt here (no opa, and not the pair of this checkout), 5 something does not hold.
     """
     from contracts.times import SystemClock
+    from symphony.impact import bound
     from symphony.release.approve import approve as sign
     from symphony.release.diff.text import lines_of
     from symphony.release.review import review
     from symphony.release.told import heading
 
     found = review(who.control, who.environment, number, root=who.root_bytes, now=SystemClock().now())
-    for line in (*heading(found.release, found.base), *(lines_of(found.difference) if found.base or number > 1 else ())):
+    changes = lines_of(found.difference) if found.base or number > 1 else ()
+    for line in (*heading(found.release, found.base), *changes, *bound.said(who.control, found.release)):
         say(line)
     say(f"checked {len(found.release.files)} files; {found.pair.sentence}")
     officer = who.officer()
