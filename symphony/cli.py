@@ -14,18 +14,34 @@ from typing import Any
 import click
 
 from contracts.errors import CannotEvaluate, Misused, NotTrusted, SymphonyError
-from symphony.commands import demo, desk, drill, evidence, fleet, order, payments, release, release_life, release_load, stack, trust
-from symphony.commands.impact import impact
-from symphony.commands.invariants import command as invariants
-from symphony.commands.opa import command as opa
-from symphony.commands.policy import command as policy
-from symphony.commands.resolve import resolve
+from symphony.commands.lazy import LazyGroup
 
 REFUSED, USAGE, COULD_NOT_EVALUATE, SIGNATURE_INVALID = 1, 2, 3, 5
 INTERRUPTED = 130
+COMMANDS = {
+    "demo": "symphony.commands.demo:demo",
+    "desk": "symphony.commands.desk:desk",
+    "doctor": "symphony.commands.stack:doctor",
+    "down": "symphony.commands.stack:down",
+    "drill": "symphony.commands.drill:drill",
+    "evidence": "symphony.commands.evidence:evidence",
+    "fleet": "symphony.commands.fleet:fleet",
+    "invariants": "symphony.commands.invariants:command",
+    "opa": "symphony.commands.opa:command",
+    "order": "symphony.commands.order:order",
+    "payment": "symphony.commands.payments:payment",
+    "policy": "symphony.commands.policy:command",
+    "reconcile": "symphony.commands.payments:reconcile",
+    "release": "symphony.commands.release:release",
+    "submit": "symphony.commands.payments:submit",
+    "trust": "symphony.commands.trust:trust",
+    "up": "symphony.commands.stack:up",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup, places=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(package_name="symphony", prog_name="symphony")
 def cli() -> None:
     """Policy-as-code control plane with sidecar enforcement for payments.
@@ -45,18 +61,6 @@ def cli() -> None:
       8  coverage of the policy's tests is too low
       9  over a performance budget
     """
-
-
-for _command in (
-    stack.up, stack.down, stack.doctor, demo.demo, payments.submit, payments.payment, payments.reconcile, desk.desk,
-    release.release, order.order, fleet.fleet, evidence.evidence, invariants, policy, opa, trust.trust, drill.drill,
-):  # fmt: skip
-    cli.add_command(_command)
-payments.payment.add_command(resolve)
-release_life.register(release.release)
-release.release.add_command(release_load.export)
-release.release.add_command(release_load.load)
-release.release.add_command(impact)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from contracts.errors import CannotEvaluate, Refused
 from contracts.times import SystemClock
 from rails.iso20022.samples import freshen
 from symphony.commands.common import dir_option, output_option, say, show_json
+from symphony.commands.lazy import LazyGroup
 from symphony.stack.layout import Layout
 
 KEY_MAX = 64
@@ -106,7 +107,7 @@ def _exit_code(status: int, body: Any, ended: list[dict[str, Any]]) -> int:
     return 0 if all(state["state"] == "SUCCEEDED" for state in ended) else 1
 
 
-@click.group()
+@click.group(cls=LazyGroup, places={"resolve": "symphony.commands.resolve:resolve"})
 def payment() -> None:
     """One payment: what is recorded of it; two officers close one that is parked."""
 

@@ -9,6 +9,7 @@ import click
 from contracts.errors import CannotEvaluate
 from symphony.commands import release_from, release_review, release_status
 from symphony.commands.common import dir_option, env_option, output_option, say, show_json
+from symphony.commands.lazy import LazyGroup
 from symphony.commands.release_status import timeout_option, wait_option
 from symphony.invariants.plain import plain
 from symphony.stack.layout import ENVIRONMENT, Layout
@@ -31,7 +32,16 @@ reason_option = click.option(
 ticket_option = click.option("--ticket", default="none", show_default=True, callback=_words, help="The change ticket.")
 
 
-@click.group()
+_LIFE = "symphony.commands.release_life"
+MORE = {
+    "impact": "symphony.commands.impact:impact",
+    "export": "symphony.commands.release_load:export",
+    "load": "symphony.commands.release_load:load",
+    **{name.replace("_", "-"): f"{_LIFE}:{name}" for name in ("as_of", "freeze", "freezes", "renew", "unfreeze", "withdraw")},
+}
+
+
+@click.group(cls=LazyGroup, places=MORE)
 def release() -> None:
     """Releases: what officers approve and sidecars enforce.
 

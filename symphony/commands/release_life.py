@@ -37,12 +37,6 @@ class Moment(click.ParamType[datetime]):
             self.fail(f"{value!r} is no time with its zone, such as 2026-11-27T10:00:00Z", param, ctx)
 
 
-def register(group: click.Group) -> None:
-    """Add these commands to ``symphony release``."""
-    for command in (withdraw, renew, freeze, unfreeze, freezes, as_of):
-        group.add_command(command)
-
-
 @click.command()
 @click.argument("number", type=click.IntRange(min=1))
 @dir_option
