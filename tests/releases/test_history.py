@@ -173,6 +173,19 @@ def test_even_the_owner_edits_neither_freezes_nor_refusals_and_no_withdrawal_is_
                 connection.execute(statement)
 
 
+def test_an_officers_refusals_of_a_day_are_bounded_and_the_same_one_is_kept_once(shared: Running) -> None:
+    """Nobody fills the log by asking for what he is refused."""
+    assert shared.database is not None
+    keep: LiteralString = (
+        "SELECT symphony.keep_release_refusal('sandbox', 'promote', 1, 'RELEASE_STATE', 'x', 'x', repeat('c', 64), %s, 2)"
+    )
+    with psycopg.connect(shared.database.writer) as connection:
+        connection.execute("SET LOCAL ROLE symphony_control")
+        kept = [connection.execute(keep, (envelope,)).fetchone() for envelope in (b"1", b"1", b"2", b"3")]
+        connection.rollback()
+    assert kept == [(True,), (False,), (True,), (False,)]
+
+
 def test_no_function_of_the_store_takes_anything_away(shared: Running) -> None:
     """Retention is by law: nothing prunes versions, whatever their number; nobody has a right to."""
     assert shared.database is not None
