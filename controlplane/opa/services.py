@@ -23,7 +23,8 @@ from controlplane.releases import services as releases
 from controlplane.store import queries
 
 CHANGES_PER_HOUR_MAX = 600
-DECISIONS_PER_MINUTE_MAX = 60_000
+DECISIONS_PER_MINUTE_MAX = 6_000
+"""100 a second, each of which may be a micro-batch of many payments; the answer to more is "later"."""
 DECISIONS_PAGE_MAX = 1000
 _SQL = queries("controlplane.opa")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 from typing import Any, LiteralString
 
 import orjson
@@ -52,7 +53,6 @@ def log(*events: Any) -> bytes:
         pytest.param(log(EVENT) + log(EVENT), "gzip", id="two members"),
         pytest.param(log(EVENT), "br", id="another encoding"),
         pytest.param(b"\x1f\x8b" + b"0" * 40, "gzip", id="no gzip"),
-        pytest.param(gzip.compress(b" " * (reading.LOG_PLAIN_BYTES_MAX + 1)), "gzip", id="a bomb"),
         pytest.param(gzip.compress(b"[" * 100_000), "gzip", id="too deep"),
         pytest.param(b'[{"decision_id":"a","decision_id":"b"}]', "", id="a duplicate key"),
         pytest.param(log(*[EVENT] * (reading.DECISIONS_MAX + 1)), "gzip", id="too many"),
@@ -62,6 +62,18 @@ def test_a_decision_log_that_is_none_or_over_a_bound_is_refused(body: bytes, enc
     with pytest.raises(Refused) as error:
         reading.decisions_of(body, encoding)
     assert error.value.code == "REQUEST_INVALID"
+
+
+def test_a_bomb_is_cut_off_where_it_passes_the_bound() -> None:
+    bomb = gzip.compress(b" " * (8 * reading.LOG_PLAIN_BYTES_MAX), compresslevel=1)
+    assert len(bomb) < reading.LOG_BYTES_MAX
+    tracemalloc.start()
+    try:
+        with pytest.raises(Refused, match="out of gzip"):
+            reading.decisions_of(bomb, "gzip")
+        assert tracemalloc.get_traced_memory()[1] < 4 * reading.LOG_PLAIN_BYTES_MAX
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
@@ -88,12 +100,29 @@ def test_of_a_decision_only_counts_and_digests_are_read() -> None:
     (one,) = reading.decisions_of(log(masked), "gzip")
     assert (one.input_sha256, one.input_masked, one.failed, one.allowed + one.denied) == ("ab" * 32, True, True, 0)
     assert SECRET not in repr(one)
+    half = {**EVENT, "input": {"sha256": "ab" * 32, "iban": SECRET}}
+    (one,) = reading.decisions_of(log(half), "gzip")
+    assert (one.input_sha256, one.input_masked) == (digest_of(half["input"]), False)
+
+
+def test_a_status_is_read_without_what_cannot_be_shown() -> None:
+    status = reading.status_of(STATUS)
+    assert (status.bundle_code, status.bundle_message, status.active_revision) == ("bundle_error", "a b", "r1")
+    assert status.activated_at is not None
+    never = {"labels": {"id": "one"}, "bundles": {"symphony": {"last_successful_activation": "0001-01-01T00:00:00Z"}}}
+    assert reading.status_of(never).activated_at is None
 
 
 @pytest.mark.parametrize("result", [True, {"allow": True}, {"0": {"allow": True}}], ids=["bare", "one", "by index"])
 def test_an_allow_is_counted_in_each_form_of_a_result(result: Any) -> None:
     (one,) = reading.decisions_of(log({**EVENT, "result": result}), "gzip")
     assert (one.allowed, one.denied) == (1, 0)
+
+
+@pytest.mark.parametrize("result", [None, 1, {}, {"0": {"reasons": []}}, ["allow"]], ids=json.dumps)
+def test_a_result_without_a_verdict_counts_as_none(result: Any) -> None:
+    (one,) = reading.decisions_of(log({**EVENT, "result": result}), "gzip")
+    assert (one.allowed, one.denied) == (0, 0)
 
 
 def test_an_input_without_a_canonical_form_has_no_digest_and_is_dropped() -> None:
