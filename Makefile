@@ -5,6 +5,7 @@
 #   make lint        style, types, import rules, SQL
 #   make n1          the last release's tests on today's schema, and the other way round
 #   make bench       figures into var/bench/payments.json
+#   make mutants     break the release verification in 2,000 places; the report (long)
 #   make tools       the real opa, once, outside the checkout
 #   make docs        links and commands in the documents
 SHELL = /bin/sh
@@ -14,10 +15,10 @@ CACHE = $(or $(XDG_CACHE_HOME),$(if $(HOME),$(HOME)/.cache,/tmp/symphony-cache-$
 export SYMPHONY_TOOLS ?= $(CACHE)/symphony-tools/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo test test-long lint n1 bench tools docs
+.PHONY: help setup demo test test-long lint n1 bench mutants tools docs
 
 help:
-	@sed -n '2,9s/^# \{0,3\}//p' Makefile
+	@sed -n '2,10s/^# \{0,3\}//p' Makefile
 
 setup:
 	@$(PYTHON) scripts/setup.py
@@ -46,6 +47,10 @@ n1: setup tools
 
 bench: setup tools
 	@$(BIN)/python -m benchmarks
+
+mutants: setup
+	@$(BIN)/python -m pip install -q --no-deps --require-hashes --upgrade --target var/mutants/tools -r requirements/mutants.txt
+	@$(BIN)/python -m scripts.mutants $(ARGS)
 
 tools:
 	@scripts/build_opa.sh "$(SYMPHONY_TOOLS)" "$(PYTHON)" requirements/go.txt

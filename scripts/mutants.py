@@ -35,13 +35,15 @@ EQUIVALENT = ROOT / "scripts" / "mutants.yml"
 KILLED_MIN = 0.95
 SECONDS = 3 * 3600
 MUTANT_SECONDS = 60
-MODULES = tuple(f"contracts/release/{name}.py" for name in (
-    "rules", "trust", "contents", "envelope", "repository", "follower",
-)) + ("contracts/opa_bundle.py", "contracts/bundle_archive.py")  # fmt: skip
+MODULES = (
+    "contracts/release/rules.py", "contracts/release/trust.py", "contracts/release/contents.py", "contracts/release/envelope.py",
+    "contracts/release/repository.py", "contracts/release/follower.py", "contracts/opa_bundle.py", "contracts/bundle_archive.py",
+)  # fmt: skip
 TESTS = (
-    "tests/releases/test_edges.py", "tests/releases/test_edges_contents.py", "tests/attacks", "tests/releases/test_refusals.py", "tests/releases/test_trust.py",
-    "tests/releases/test_contents.py", "tests/releases/test_production.py", "tests/releases/test_follower.py",
-    "tests/releases/test_revocations.py", "tests/policy/test_opa_bundle.py", "tests/policy/test_bundle_archive.py",
+    "tests/releases/test_edges.py", "tests/releases/test_edges_contents.py", "tests/attacks", "tests/releases/test_refusals.py",
+    "tests/releases/test_trust.py", "tests/releases/test_contents.py", "tests/releases/test_production.py",
+    "tests/releases/test_follower.py", "tests/releases/test_revocations.py", "tests/policy/test_opa_bundle.py",
+    "tests/policy/test_bundle_archive.py",
 )  # fmt: skip
 LEFT_OUT = "not peer and not killed and not database and not transport and not running and not published"
 """Tests that need a server, a database or minutes: they prove other things."""
@@ -52,14 +54,14 @@ ERRORS = {"NotTrusted": 1, "Refused": 1, "CannotEvaluate": 1, "_not_trusted": 0}
 class _WithoutWording(ast.NodeTransformer):
     """A function without the details of its errors."""
 
-    def visit_Call(self, node: ast.Call) -> ast.Call:  # noqa: N802 - ast's own name
+    def visit_Call(self, node: ast.Call) -> ast.Call:
         self.generic_visit(node)
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
         if name in ERRORS:
             node.args, node.keywords = node.args[: ERRORS[name]], []
         return node
 
-    def visit_Assign(self, node: ast.Assign) -> ast.Assign:  # noqa: N802 - ast's own name
+    def visit_Assign(self, node: ast.Assign) -> ast.Assign:
         self.generic_visit(node)
         if isinstance(node.targets[0], ast.Name) and node.targets[0].id == "detail":
             node.value = ast.Constant(0)
@@ -115,8 +117,8 @@ def _changes(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 def _diff(before: ast.FunctionDef, after: ast.FunctionDef) -> str:
-    lines = [ast.unparse(node).splitlines()[1:] for node in (before, after)]
-    changed = [line for line in difflib.unified_diff(*lines, n=0, lineterm="") if line[:2] not in ("--", "++", "@@")]
+    old, new = (ast.unparse(node).splitlines()[1:] for node in (before, after))
+    changed = [line for line in difflib.unified_diff(old, new, n=0, lineterm="") if line[:2] not in ("--", "++", "@@")]
     return "\n".join(f"{line[0]} {line[1:].strip()}" for line in changed)
 
 
@@ -127,7 +129,8 @@ def run(work: Path, mutants: Mapping[str, str], seconds: float, tools: Path, tes
         shutil.rmtree(work / name / "__pycache__", ignore_errors=True)
     temporary = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path("/tmp")
     command = [
-        "nice", "-n", "19", sys.executable, "-P", "-m", "pytest", "-q", "-p", "scripts.mutants_plugin", "-k", LEFT_OUT,
+        "nice", "-n", "19", sys.executable, "-P", "-m", "pytest", "-q", "-s", "-p", "no:logging", "-p", "scripts.mutants_plugin",
+        "-k", LEFT_OUT,
         "--basetemp", str(temporary / f"symphony-mutants-{os.getpid()}"),
         *[test for test in tests if (work / test).exists()],
     ]  # fmt: skip
@@ -155,7 +158,9 @@ def where(name: str) -> str:
     return f"{module.rpartition('.')[2]}.{plain}"
 
 
-def report(mutants: Mapping[str, str], wording: int, ends: Mapping[str, Mapping[str, Any]], took_s: float) -> tuple[str, float]:
+def report(
+    mutants: Mapping[str, str], wording: int, ends: Mapping[str, Mapping[str, Any]], took_s: float
+) -> tuple[str, float]:
     """The page, and the share that was killed of those that can be."""
     known = equivalents()
     rows, survivors, excused = [], [], []
@@ -186,15 +191,16 @@ def _head(took_s: float, wording: int) -> list[str]:
     commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
     return [
         "# Mutation testing of release verification", "",
-        "Written by `make mutants` (`scripts/mutants.py`, which says the method). A *mutant* is one small change of the code; it is",
-        "*killed* when a test fails. *Equivalent*: no test can see it, with the reason below. The share is of those that can be killed.",
+        "Written by `make mutants` (`scripts/mutants.py` says the method). A *mutant* is one small change of the code; it is",
+        "*killed* when a test fails. *Equivalent*: no test can see it, with the reason below. The share is of those that can",
+        "be killed; what was not run counts as not killed.",
         "", f"* commit `{commit}`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {took_s / 60:.0f} min at `nice -n 19`, one process",
         f"* left out: {wording} mutants that change only the wording of an error's detail", "",
     ]  # fmt: skip
 
 
 def _table(rows: list[tuple[str, Counter[str]]]) -> list[str]:
-    lines = ["| module | mutants | killed | survived | no test | not run | equivalent | share |", "|---|---|---|---|---|---|---|---|"]
+    lines = ["| module | mutants | killed | survived | no test | not run | equivalent | share |", f"|{'---|' * 8}"]
     for name, count in rows:
         cells = (
             f"`{name}`", sum(count.values()), count["killed"] + count["timeout"], count["survived"], count["no tests"],

@@ -9,21 +9,20 @@ import signal
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from _pytest import runner
 
-FIRST_MAX = 400
-"""Of tests that killed before, so many are tried first."""
-
 
 def pytest_runtestloop(session: pytest.Session) -> bool:
     """Instead of pytest's own loop."""
     asked = json.loads(Path("mutants.json").read_text())
     until = time.monotonic() + asked["seconds"]
-    reaches = _reached(session.items)
+    reaches = _reached(session)
+    _passes(session.items[0], session.items[1:2])  # what the first module's tests share is made once, before the forks
     killers: dict[str, int] = defaultdict(int)
     ends: dict[str, dict[str, Any]] = {}
     for count, name in enumerate(asked["names"], 1):
@@ -41,27 +40,28 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     return True
 
 
-def _reached(items: list[pytest.Item]) -> dict[str, list[int]]:
+def _reached(session: pytest.Session) -> dict[str, list[int]]:
     """The tests that reach each function, quickest first; a test that fails without a mutant is left out, loudly."""
-    state = importlib.import_module("mutmut.state").state()
+    hits: set[str] = vars(importlib.import_module("mutmut.state").state())["_stats"]  # what its trampolines note
     took: dict[int, float] = {}
     found: dict[str, list[int]] = defaultdict(list)
     os.environ["MUTANT_UNDER_TEST"] = "stats"
-    for index, item in enumerate(items):
-        state._stats.clear()
+    for index, item in enumerate(session.items):
+        hits.clear()
         started = time.monotonic()
-        if not _passes(item):
+        if not _passes(item, session.items[index + 1 : index + 2]):
             print("left out, fails by itself:", item.nodeid, file=sys.stderr, flush=True)
             continue
         took[index] = time.monotonic() - started
-        for function in state._stats:
+        for function in hits:
             found[function].append(index)
     os.environ["MUTANT_UNDER_TEST"] = ""
     return {function: sorted(tests, key=lambda index: took[index]) for function, tests in found.items()}
 
 
-def _passes(item: pytest.Item) -> bool:
-    reports = runner.runtestprotocol(item, log=False, nextitem=None)
+def _passes(item: pytest.Item, following: Sequence[pytest.Item] = ()) -> bool:
+    vars(item.session)["_setupstate"].teardown_exact(item)  # of the test before, what this one does not share
+    reports = runner.runtestprotocol(item, log=False, nextitem=following[0] if following else item)
     return all(not report.failed for report in reports)
 
 
@@ -89,8 +89,8 @@ def _end(items: list[pytest.Item], tests: list[int], name: str, seconds: int) ->
 def _child(items: list[pytest.Item], tests: list[int], writing: int, seconds: int) -> None:
     deadline = time.monotonic() + seconds
     try:
-        for index in tests:
-            if not _passes(items[index]):
+        for index, following in zip(tests, [*tests[1:], *tests[:1]], strict=True):
+            if not _passes(items[index], [items[following]]):
                 os.write(writing, str(index).encode())
                 os._exit(1)
             if time.monotonic() > deadline:

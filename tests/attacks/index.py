@@ -66,5 +66,6 @@ def page() -> str:
     for row in found:
         file, name = row.test.split("::")
         stopped = f"{row.rule}, `{row.module}`"
-        lines.append(f"| {row.what} | {stopped} | `{row.code}` | [{name}](../../{file}) |")
+        code = f"`{row.code}`" if row.code else "no effect"
+        lines.append(f"| {row.what} | {stopped} | {code} | [{name}](../../{file}) |")
     return head.replace("TABLE", "\n".join(lines))

@@ -77,7 +77,7 @@ class Owner:
 
     def store(self, number: int, files: dict[str, bytes]) -> None:
         """The targets of a release, so that they are served, with a row that says it is active."""
-        for path, content in files.items():
+        for content in files.values():
             self.run("INSERT INTO symphony.tuf_targets (sha256, content) VALUES (%s, %s) ON CONFLICT DO NOTHING",
                      sha256_hex(content), content)  # fmt: skip
         self.run("UPDATE symphony.policy_versions SET status = 'SUPERSEDED', is_active = false")
