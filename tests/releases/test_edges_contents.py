@@ -25,6 +25,7 @@ from symphony.release.propose import Draft
 from tests.releases.support import ENVIRONMENT, XSD, World, environment_data, manifests, sign_file
 from tests.releases.test_edges import code_of
 
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """One world for all: nothing here changes it."""
