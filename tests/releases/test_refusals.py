@@ -71,9 +71,6 @@ def test_activate_before_more_than_seven_days_ahead(mirror: Mirror, following: R
     refused(following, "RELEASE_SHAPE")
 
 
-# rule 7: approvals --------------------------------------------------------------------------------------------------
-
-
 # rule 8: the proposal -----------------------------------------------------------------------------------------------
 
 
