@@ -42,8 +42,8 @@ MODULES = (
 TESTS = (
     "tests/releases/test_edges.py", "tests/releases/test_edges_contents.py", "tests/attacks", "tests/releases/test_refusals.py",
     "tests/releases/test_trust.py", "tests/releases/test_contents.py", "tests/releases/test_production.py",
-    "tests/releases/test_follower.py", "tests/releases/test_revocations.py", "tests/policy/test_opa_bundle.py",
-    "tests/policy/test_bundle_archive.py",
+    "tests/releases/test_follower.py", "tests/releases/test_what_is_in_force.py", "tests/releases/test_revocations.py",
+    "tests/policy/test_opa_bundle.py", "tests/policy/test_bundle_archive.py",
 )  # fmt: skip
 LEFT_OUT = "not peer and not killed and not database and not transport and not running and not published"
 """Tests that need a server, a database or minutes: they prove other things."""

@@ -272,3 +272,33 @@ def test_what_could_not_be_verified_is_not_built(files, revision):
 def test_a_build_key_on_another_curve_is_refused():
     with pytest.raises(Refused):
         opa_bundle.build(FILES, "r", ec.derive_private_key(7, ec.SECP384R1()), KEY_ID)
+
+
+def test_one_file_and_two_hundred_are_built_and_verify():
+    one = {"a.rego": b"package symphony.a\n"}
+    many = {f"a{n}.rego": b"package symphony.a\n" for n in range(opa_bundle.FILES_MAX)}
+    for files in (one, many):
+        assert set(opa_bundle.verify(opa_bundle.build(files, "r-1", KEY, KEY_ID), KEY.public_key(), KEY_ID)) == {*files, MANIFEST}
+
+
+def test_a_part_that_is_not_canonical_is_refused_though_signed_that_way():
+    """The last character of base64url has bits that say nothing: two texts, one meaning."""
+    payload = next(json.dumps(claims(), indent=n).encode() for n in range(1, 9) if len(json.dumps(claims(), indent=n)) % 3)
+    head, part = b64(canonical_bytes({"alg": "ES256", "kid": KEY_ID, "typ": "JWT"})), b64(payload)
+    other = part[:-1] + chr(ord(part[-1]) + 1)
+    assert base64.urlsafe_b64decode(other + "==") == payload
+    for text, holds in ((part, True), (other, False)):
+        r, s = decode_dss_signature(KEY.sign(f"{head}.{text}".encode(), ec.ECDSA(hashes.SHA256())))
+        bundle = with_token(f"{head}.{text}.{b64(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}")
+        if holds:
+            assert opa_bundle.verify(bundle, KEY.public_key(), KEY_ID)
+        else:
+            assert "canonical" in refused(bundle)
+
+
+def test_claims_may_be_as_long_as_the_bound(monkeypatch):
+    length = len(token(claims()).split(".")[1])
+    monkeypatch.setattr(opa_bundle, "CLAIMS_BYTES_MAX", length)
+    assert opa_bundle.verify(with_token(token(claims())), KEY.public_key(), KEY_ID)
+    monkeypatch.setattr(opa_bundle, "CLAIMS_BYTES_MAX", length - 1)
+    assert "claims over" in refused(with_token(token(claims())))
