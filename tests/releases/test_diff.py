@@ -245,7 +245,7 @@ PLACES = st.sampled_from(["participants", "caps", "agents", "permit_keys", "issu
 @given(st.dictionaries(PLACES, VALUES, max_size=4), st.dictionaries(PLACES, VALUES, max_size=4))
 def test_no_difference_of_any_two_documents_is_left_out(before: dict[str, Any], after: dict[str, Any]) -> None:
     """Whatever the shapes: there is a change if and only if they differ, and the changes' values are those of the documents."""
-    pair = documents.Pair({}, {})
+    pair = documents.Pair(documents.Side.of({}), documents.Side.of({}))
     found = documents.changes("environment", "environment.json", before, after, pair)
     assert bool(found) == (canonical_bytes(before) != canonical_bytes(after))
     for change in found:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from contracts.bundle_archive import SIGNATURES, unpack
+from contracts.bundle_archive import unpack
 from contracts.canonical import parse_json, sha256_hex
 from contracts.release.limits import TARGET_BYTES_MAX
 from symphony.release.diff import documents, rego
@@ -56,7 +57,7 @@ def difference(before: Files, after: Files, names: tuple[str, str] = ("before", 
     sides = [{name: data for name, data in side.items() if name != "release.json"} for side in (before, after)]
     old, new = sides
     one, other = _rego(old), _rego(new)
-    pair = documents.Pair(_document(old, "environment.json") or {}, _document(new, "environment.json") or {})
+    pair = documents.Pair(*(documents.Side.of(_document(side, "environment.json")) for side in sides))
     found = [*rego.changes(one, other), *_policy(old, new, same_rego=one == other)]
     for path in sorted({*old, *new} - {"policy.wasm", "policy.tar.gz"}):
         if old.get(path) != new.get(path):
@@ -127,8 +128,6 @@ def _gate(old: Files, new: Files) -> list[Change]:
 
 
 def _passed(side: Files) -> set[str]:
-    import base64
-
     try:
         payload = base64.b64decode(json.loads(side["gate.json"])["payload"])
         return {str(one) for one in json.loads(payload)["predicate"]["passedTests"]}
@@ -139,17 +138,13 @@ def _passed(side: Files) -> set[str]:
 def _rego(side: Files) -> dict[str, bytes]:
     if "policy.tar.gz" not in side:
         return {}
-    return {
-        name: data
-        for name, data in unpack(side["policy.tar.gz"]).items()
-        if name.endswith(".rego") and name != SIGNATURES
-    }
+    return {name: data for name, data in unpack(side["policy.tar.gz"]).items() if name.endswith(".rego")}
 
 
 def _side(side: Files, path: str) -> Any:
     return ABSENT if path not in side else parse_json(side[path], bytes_max=TARGET_BYTES_MAX)
 
 
-def _document(side: Files, path: str) -> dict[str, Any] | None:
+def _document(side: Files, path: str) -> dict[str, Any]:
     found = _side(side, path)
-    return found if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}

@@ -53,11 +53,37 @@ HOUR = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """The two releases' environment data (empty where there is none): exponents of money and the caps that stand."""
+class Side:
+    """One release's environment data (empty where there is none): exponents of money, and the caps that stand."""
 
-    before: dict[str, Any]
-    after: dict[str, Any]
+    environment: dict[str, Any]
+    participants: dict[str, dict[str, Any]]
+
+    @classmethod
+    def of(cls, environment: dict[str, Any]) -> Side:
+        """Participants by id, looked up once for every cap."""
+        found = environment.get("participants")
+        entries = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+        return cls(environment, {str(one.get("id")): one for one in entries})
+
+    def standing(self, participant: str | None, currency: str, field: str) -> int | None:
+        """The cap that stands for a participant, or for all who have none of their own; ``None`` is a refusal."""
+        own = self.participants.get(participant or "", {})
+        cap = cap_of({"environment": "", "caps": {}, **self.environment}, own, currency)
+        return None if cap is None else cap[field]
+
+    def exponent(self, currency: str) -> int | None:
+        """The fraction digits of a currency, where the release gives them."""
+        found = self.environment.get("currencies", {}).get(currency, {}).get("exponent")
+        return found if type(found) is int else None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Both sides."""
+
+    before: Side
+    after: Side
 
 
 def changes(part: str, document: str, before: Any, after: Any, pair: Pair) -> list[Change]:
@@ -151,10 +177,11 @@ def _gained_and_lost(
             return None
         sides.append(members)
     one, other = sides
+    was, now = set(one), set(other)
     label, out = meaning.words.format_map(names), []
     for what, found in (
-        (ADDED, [m for m in other if m not in set(one)]),
-        (REMOVED, [m for m in one if m not in set(other)]),
+        (ADDED, [m for m in other if m not in was]),
+        (REMOVED, [m for m in one if m not in now]),
     ):
         if found:
             words = f"{label}: {what} {_listed(found, meaning.unit)}"
@@ -245,48 +272,28 @@ def _cap_effect(
     field, currency, participant = path[-1], names["currency"], names.get("participant")
     if currency == ANY and participant is not None and ABSENT in (before, after):
         return NOT_CLASSIFIED, None, None  # it takes the place of a cap in every currency, or gives it back
-    stood, stands = (_standing(one, participant, currency, field) for one in (pair.before, pair.after))
+    stood, stands = (one.standing(participant, currency, field) for one in (pair.before, pair.after))
     low, high = stood or 0, stands or 0  # no cap is a refusal
-    if (_exponent(pair.before, currency), low) == (_exponent(pair.after, currency), high):
-        return NEUTRAL, stood, stands
-    if field != "daily_count_max" and _exponent(pair.before, currency) != _exponent(pair.after, currency):
+    if field != "daily_count_max" and pair.before.exponent(currency) != pair.after.exponent(currency):
         return NOT_CLASSIFIED, stood, stands
     return (NEUTRAL if low == high else LOOSER if high > low else TIGHTER), stood, stands
 
 
-def _standing(environment: dict[str, Any], participant: str | None, currency: str, field: str) -> int | None:
-    found = [one for one in environment.get("participants", []) if one.get("id") == participant] or [{}]
-    cap = cap_of({"environment": "", "caps": {}, **environment}, found[0], currency)
-    return None if cap is None else cap[field]
+def _amount(value: Any, standing: int | None, meaning: Meaning, names: dict[str, str], side: Side) -> str:
+    def said(amount: Any) -> str:
+        return _money(amount, names["currency"], side) if meaning.unit == "minor" else _shown(amount)
 
-
-def _amount(
-    value: Any, standing: int | None, meaning: Meaning, names: dict[str, str], environment: dict[str, Any]
-) -> str:
-    own = (
-        "none"
-        if value is ABSENT
-        else _money(value, names["currency"], environment)
-        if meaning.unit == "minor"
-        else _shown(value)
-    )
     if value is not ABSENT or standing is None:
-        return own
-    other = _money(standing, names["currency"], environment) if meaning.unit == "minor" else str(standing)
-    return f"none of its own ({other} stands)"
+        return said(value) if value is not ABSENT else "none"
+    return f"none of its own ({said(standing)} stands)"
 
 
-def _money(value: Any, currency: str, environment: dict[str, Any]) -> str:
-    exponent = _exponent(environment, currency)
+def _money(value: Any, currency: str, side: Side) -> str:
+    exponent = side.exponent(currency)
     if type(value) is not int or exponent is None:
         return f"{_shown(value)} minor units"
     whole, point, fraction = decimal_text(value, exponent).partition(".")
     return f"{int(whole):,}{point}{fraction}"
-
-
-def _exponent(environment: dict[str, Any], currency: str) -> int | None:
-    found = environment.get("currencies", {}).get(currency, {}).get("exponent")
-    return found if type(found) is int else None
 
 
 def _unit(value: Any, unit: str) -> str:

@@ -52,10 +52,10 @@ def unified(before: Mapping[str, bytes], after: Mapping[str, bytes], numbers: tu
 def _of_file(name: str, old: str, new: str) -> list[Change]:
     one, other = _rules(old), _rules(new)
     gone, came = one - other, other - one
+    counts = [_by_rule(side) for side in (one, other, gone, came)]
     out = []
-    for rule in sorted({rule for rule, _ in (*gone, *came)}):
-        was, now = (sum(n for (r, _), n in side.items() if r == rule) for side in (one, other))
-        minus, plus = (sum(n for (r, _), n in side.items() if r == rule) for side in (gone, came))
+    for rule in sorted({*counts[2], *counts[3]}):
+        was, now, minus, plus = (side[rule] for side in counts)
         what = ADDED if not was else REMOVED if not now else CHANGED
         label = f"{rule} line" if rule in _NO_RULE else f"rule {rule}"
         detail = "" if what != CHANGED else f" (of {was} definitions {minus} went, {plus} came, {now} now)"
@@ -91,6 +91,13 @@ def _statements(text: str) -> list[tuple[str, str]]:
 
 def _rules(text: str) -> Counter[tuple[str, str]]:
     return Counter(_statements(text))
+
+
+def _by_rule(definitions: Counter[tuple[str, str]]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for (rule, _), count in definitions.items():
+        found[rule] += count
+    return found
 
 
 def _same_order(old: str, new: str) -> bool:

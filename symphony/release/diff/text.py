@@ -36,4 +36,5 @@ def summary(found: Difference) -> str:
     """How many changes, by effect."""
     if not found.changes:
         return "nothing changes: every digest that counts is the same"
-    return f"{len(found.changes)} changes: " + ", ".join(f"{count} {effect}" for effect, count in found.counts.items())
+    count = len(found.changes)
+    return f"{count} change{'' if count == 1 else 's'}: " + ", ".join(f"{n} {effect}" for effect, n in found.counts.items())
