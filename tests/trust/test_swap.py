@@ -87,16 +87,18 @@ def test_removal_and_renewal_are_one_publication_and_the_sidecar_is_never_withou
     assert behind.refresh() is not None
 
 
-@pytest.mark.parametrize(("officer", "number", "code"), [("bruno", 2, "OFFICER_UNKNOWN"), ("alice", 3, "RELEASE_STATE")])
-def test_a_renewal_that_does_not_hold_leaves_everything_as_it_was(world: World, officer: str, number: int, code: str) -> None:
-    """By the officer who goes; of a release that nobody approved yet."""
-    world.renewed(1, "alice", ["chanda", "dalitso"])
-    world.proposed("alice")
-    before = versions(world)
-    folder = world.signed(world.change(lambda following: following.remove_officer(ENVIRONMENT, "bruno")))
-    refused(code, lambda: world.publish(folder, renewals=[world.renewal(officer, number)]))
-    assert versions(world) == before
-    assert [r["status"] for r in world.control("alice").releases(ENVIRONMENT)] == ["PROPOSED", "APPROVED", "ACTIVE"]
+def test_a_renewal_that_does_not_hold_leaves_everything_as_it_was(unchanged: World) -> None:
+    """Asked for by the officer who goes; of a release that nobody approved yet."""
+    number = unchanged.renewed(1, "alice", ["chanda", "dalitso"])
+    waiting = unchanged.proposed("alice").number
+    before = versions(unchanged)
+    folder = unchanged.signed(unchanged.change(lambda following: following.remove_officer(ENVIRONMENT, "bruno")))
+    by_bruno, not_approved = unchanged.renewal("bruno", number), unchanged.renewal("alice", waiting)
+    refused("OFFICER_UNKNOWN", lambda: unchanged.publish(folder, renewals=[by_bruno]))
+    refused("RELEASE_STATE", lambda: unchanged.publish(folder, renewals=[not_approved]))
+    assert versions(unchanged) == before
+    states = {r["number"]: r["status"] for r in unchanged.control("alice").releases(ENVIRONMENT)}
+    assert states == {1: "ACTIVE", number: "APPROVED", waiting: "PROPOSED"}
 
 
 def test_a_new_officer_has_key_and_certificate_in_one_change_and_approves(world: World) -> None:
