@@ -125,8 +125,10 @@ def test_it_is_rolled_back_as_release_3(release_stack: Stack) -> None:
     assert "release 3 is PROPOSED" in said
     for officer in ("chanda", "dalitso"):
         stack.symphony("release", "approve", "3", "--as", officer)
-    stack.symphony("release", "promote", "3", "--as", "dalitso")
-    until(lambda: active_everywhere(stack, 3), timeout_s=PROOF_S_MAX, what="release 3")
+    promoted = stack.symphony("release", "promote", "3", "--as", "dalitso", "--wait", "--timeout", str(PROOF_S_MAX))
+    assert "2 of 2 active" in promoted.stderr
+    assert active_everywhere(stack, 3), "the waiting ended with 0"
+    assert stack.json("release", "status", "1")["complete"], "a newer one runs"
     reply = answered(stack, message("2000.00"))
     assert (reply.status, reply.body[0]["policy_version"]) == (202, 3)
     assert stack.participant().wait(reply.accepted[0])["state"] == "SUCCEEDED"

@@ -118,9 +118,8 @@ def _folder_of(world: World, name: str) -> Path:
     return world.folder / kinds.get(name, "officers") / name
 
 
-@contextmanager
-def control_plane(world: World, database_url: str) -> Iterator[Running]:
-    """A control plane in a thread of its own, over real TLS, with trust and revocations published."""
+def enrol(world: World) -> Path:
+    """Certificates for everybody, and ``principals.json``, ``server.pem``, ``server-key.pem`` beside them; the authority's file."""
     ca = credentials.make_ca("test", now=world.clock.now())
     ca_path = world.folder / "ca.pem"
     ca_path.write_text(ca.pem)
@@ -128,17 +127,29 @@ def control_plane(world: World, database_url: str) -> Iterator[Running]:
         *ceremony.OFFICERS, ceremony.SECURITY_OFFICER, ceremony.CUSTODIANS[0],
     )}  # fmt: skip
     services = {name: _certificate(world, ca, world.folder / "services" / name) for name in (SERVICE, "core-ledger")}
-    principals = world.folder / "principals.json"
-    principals.write_text(json.dumps(world.ceremony.principals(fingerprints, services)))
+    (world.folder / "principals.json").write_text(json.dumps(world.ceremony.principals(fingerprints, services)))
     server = credentials.server_credential(ca, "controlplane", now=world.clock.now())
     server.write(world.folder / "server.pem", world.folder / "server-key.pem")
+    return ca_path
+
+
+def publish_first(running: Running) -> None:
+    """The custodians' word and the first revocation list."""
+    world = running.world
+    publish_trust(running.control("custodian-1"), [world.root], world.trust["targets.json"])
+    publish_revocations(running.control("esnart"), ENVIRONMENT, world.trust["sandbox-revocations.json"])
+
+
+@contextmanager
+def control_plane(world: World, database_url: str) -> Iterator[Running]:
+    """A control plane in a thread of its own, over real TLS, with trust and revocations published."""
+    ca_path = enrol(world)
     tls = server_context(world.folder / "server.pem", world.folder / "server-key.pem", ca_path)
     logged: list[tuple[str, int, str]] = []
-    thread = _Server(world, database_url, tls, principals, logged)
+    thread = _Server(world, database_url, tls, world.folder / "principals.json", logged)
     with thread as (url, context):
         running = Running(world, url, ca_path, context, logged, thread.loop)
-        publish_trust(running.control("custodian-1"), [world.root], world.trust["targets.json"])
-        publish_revocations(running.control("esnart"), ENVIRONMENT, world.trust["sandbox-revocations.json"])
+        publish_first(running)
         try:
             yield running
         finally:

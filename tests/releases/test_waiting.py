@@ -24,9 +24,18 @@ from symphony.release.client import ControlPlane
 from symphony.release.revoke import publish_revocations
 from tests.releases.running import Running, control_plane
 from tests.releases.support import ENVIRONMENT, SERVICE, World, follower
-from tests.support.database import Database
+from tests.support.database import Database, TestPostgres
 
 NEVER_S = 3600
+
+
+@pytest.fixture(scope="module")
+def plane(postgres: TestPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One control plane for these tests: each goes on with what it finds published."""
+    made = postgres.new_database("controlplane")
+    with control_plane(World(tmp_path_factory.mktemp("waiting") / "stack"), made.writer) as up:
+        yield up
+    postgres.drop(made)
 
 
 @pytest.fixture
@@ -36,10 +45,10 @@ def threads() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def asked(running: Running, query: str) -> tuple[int, Any, dict[str, Any]]:
+def asked(plane: Running, query: str) -> tuple[int, Any, dict[str, Any]]:
     """One wait."""
     connection = http.client.HTTPSConnection(
-        "127.0.0.1", int(running.url.rsplit(":", 1)[1]), context=running.service_context(), timeout=60
+        "127.0.0.1", int(plane.url.rsplit(":", 1)[1]), context=plane.service_context(), timeout=60
     )
     try:
         connection.request("GET", f"/tuf/wait?{query}")
@@ -49,12 +58,17 @@ def asked(running: Running, query: str) -> tuple[int, Any, dict[str, Any]]:
         connection.close()
 
 
-def waiting(running: Running, threads: ThreadPoolExecutor, query: str) -> Future[tuple[int, Any, dict[str, Any]]]:
+def waiting(plane: Running, threads: ThreadPoolExecutor, query: str) -> Future[tuple[int, Any, dict[str, Any]]]:
     """A wait that has its place."""
-    before = running.context.news.waiting
-    asking = threads.submit(asked, running, query)
-    until(lambda: running.context.news.waiting > before)
+    before = plane.context.news.waiting
+    asking = threads.submit(asked, plane, query)
+    until(lambda: plane.context.news.waiting > before)
     return asking
+
+
+def newest(plane: Running) -> int:
+    """The snapshot's version that is published."""
+    return int(asked(plane, "snapshot=0&seconds=30")[2]["snapshot"])
 
 
 def until(condition: Any) -> None:
@@ -65,40 +79,42 @@ def until(condition: Any) -> None:
         time.sleep(0.005)
 
 
-def test_what_is_published_already_is_told_at_once_and_nothing_new_at_the_end(running: Running) -> None:
-    status, _, answer = asked(running, "snapshot=0&seconds=30")
-    assert (status, answer) == (200, {"snapshot": 2})
-    assert asked(running, "snapshot=2&seconds=0")[2] == {"snapshot": 2}
-    assert asked(running, "snapshot=999999&seconds=1")[2] == {"snapshot": 2}
+def test_what_is_published_already_is_told_at_once_and_nothing_new_at_the_end(plane: Running) -> None:
+    status, _, answer = asked(plane, "snapshot=0&seconds=30")
+    assert status == 200
+    assert answer["snapshot"] >= 2
+    assert asked(plane, f"snapshot={answer['snapshot']}&seconds=0")[2] == answer
+    assert asked(plane, "snapshot=999999&seconds=0")[2] == answer
 
 
 @pytest.mark.parametrize("query", ["", "snapshot=-1", "snapshot=one", "snapshot=1&seconds=1.5", "snapshot=" + "9" * 16])
-def test_a_question_that_is_none_is_refused(running: Running, query: str) -> None:
-    status, _, answer = asked(running, query)
+def test_a_question_that_is_none_is_refused(plane: Running, query: str) -> None:
+    status, _, answer = asked(plane, query)
     assert (status, answer["reason_code"]) == (400, "REQUEST_INVALID")
 
 
-def test_a_promotion_and_a_revocation_list_ring(running: Running, threads: ThreadPoolExecutor) -> None:
+def test_a_promotion_and_a_revocation_list_ring(plane: Running, threads: ThreadPoolExecutor) -> None:
     for publish in (
-        running.release,
+        plane.release,
         lambda: publish_revocations(
-            running.control("esnart"),
+            plane.control("esnart"),
             ENVIRONMENT,
-            running.world.ceremony.revocations(ENVIRONMENT, 2, [], running.world.clock.now()),
+            plane.world.ceremony.revocations(ENVIRONMENT, 2, [], plane.world.clock.now()),
         ),
     ):
-        known = running.context.news.snapshot or 2
-        asking = waiting(running, threads, f"snapshot={known}&seconds=30")
+        known = newest(plane)
+        asking = waiting(plane, threads, f"snapshot={known}&seconds=30")
         publish()
         assert asking.result(30)[2]["snapshot"] == known + 1
 
 
-def test_what_another_process_published_rings(running: Running, threads: ThreadPoolExecutor) -> None:
+def test_what_another_process_published_rings(plane: Running, threads: ThreadPoolExecutor) -> None:
     """The database is the truth: nobody told this process."""
-    asking = waiting(running, threads, "snapshot=2&seconds=30")
+    known = newest(plane)
+    asking = waiting(plane, threads, f"snapshot={known}&seconds=30")
 
     async def another_process() -> None:
-        context = running.context
+        context = plane.context
         pool = type(context.pool)(context.pool._url)
         async with pool.transaction() as connection:
             newest = await trust_services.newest_files(connection)
@@ -106,24 +122,25 @@ def test_what_another_process_published_rings(running: Running, threads: ThreadP
         await pool.close()
 
     asyncio.run(another_process())
-    assert asking.result(30)[2] == {"snapshot": 3}
+    assert asking.result(30)[2] == {"snapshot": known + 1}
 
 
 def test_above_the_bound_it_is_refused_with_the_time_to_come_back(
-    running: Running, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+    plane: Running, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A place is free again when its peer has gone away."""
+    query = f"snapshot={newest(plane)}&seconds=30"
     monkeypatch.setattr(news_module, "WAITERS_MAX", 1)
     connection = http.client.HTTPSConnection(
-        "127.0.0.1", int(running.url.rsplit(":", 1)[1]), context=running.service_context()
+        "127.0.0.1", int(plane.url.rsplit(":", 1)[1]), context=plane.service_context()
     )
-    connection.request("GET", "/tuf/wait?snapshot=2&seconds=30")
-    until(lambda: running.context.news.waiting == 1)
-    status, headers, answer = asked(running, "snapshot=2&seconds=30")
+    connection.request("GET", f"/tuf/wait?{query}")
+    until(lambda: plane.context.news.waiting == 1)
+    status, headers, answer = asked(plane, query)
     assert (status, answer["reason_code"], headers["retry-after"]) == (503, "OVERLOADED", "10")
     connection.close()
-    until(lambda: running.context.news.waiting == 0)
-    assert asked(running, "snapshot=2&seconds=0")[0] == 200
+    until(lambda: plane.context.news.waiting == 0)
+    assert asked(plane, "snapshot=1&seconds=0")[0] == 200
 
 
 def test_the_servers_end_answers_who_waits(world: World, database: Database, threads: ThreadPoolExecutor) -> None:
@@ -133,16 +150,16 @@ def test_the_servers_end_answers_who_waits(world: World, database: Database, thr
     assert asking.result(30)[0] == 200
 
 
-def test_a_ledger_takes_a_promotion_without_polling_and_says_so(running: Running, tmp_path: Path) -> None:
+def test_a_ledger_takes_a_promotion_without_polling_and_says_so(plane: Running, tmp_path: Path) -> None:
     """Rung, fetched, verified, in force, acknowledged: the pause of polling is longer than the test."""
-    ours = follower(running.world, running.source(), tmp_path / "ledger", service="core-ledger")
-    window = ReleaseWindow(running.world.clock)
-    context = running.service_context("core-ledger")
+    ours = follower(plane.world, plane.source(), tmp_path / "ledger", service="core-ledger")
+    window = ReleaseWindow(plane.world.clock)
+    context = plane.service_context("core-ledger")
     reporter = FleetReporter(
-        running.url, context, environment=ENVIRONMENT, service="core-ledger", clock=running.world.clock
+        plane.url, context, environment=ENVIRONMENT, service="core-ledger", clock=plane.world.clock
     )
     reporter.delivered = lambda: ours.delivered
-    bell = Bell(f"{running.url}/tuf", context, pause_s=NEVER_S)
+    bell = Bell(f"{plane.url}/tuf", context, pause_s=NEVER_S)
     ended = threading.Event()
 
     async def follow() -> None:
@@ -156,30 +173,31 @@ def test_a_ledger_takes_a_promotion_without_polling_and_says_so(running: Running
     thread = threading.Thread(target=lambda: asyncio.run(follow()))
     thread.start()
     try:
-        until(lambda: running.context.news.waiting == 1)
-        made = running.release()
-        until(lambda: standing(running) and standing(running)["active_number"] == 1)
-        row = standing(running)
-        assert (row["active_digest"], row["delivered_number"], row["silent"]) == (made.digest, 1, False)
+        until(lambda: plane.context.news.waiting == 1)
+        made = plane.release()
+        until(lambda: standing(plane, "core-ledger").get("active_number") == made.number)
+        row = standing(plane, "core-ledger")
+        assert (row["active_digest"], row["delivered_number"], row["silent"]) == (made.digest, made.number, False)
         assert row["lease_expires_at"] is not None
     finally:
         ended.set()
         thread.join(30)
 
 
-def standing(running: Running) -> Any:
-    """What the fleet view knows of the one service."""
-    return next(iter(running.control("alice").get("/v1/fleet")["services"]), None)
+def standing(plane: Running, service: str) -> dict[str, Any]:
+    """What the fleet view knows of a service's one instance."""
+    found = plane.control("alice").get("/v1/fleet")["services"]
+    return next((one for one in found if one["service"] == service), {})
 
 
-def test_a_service_of_the_release_before_still_reports(running: Running) -> None:
+def test_a_service_of_the_release_before_still_reports(plane: Running) -> None:
     """N-1: without delivery, lease and kind of refusal; the kind is then ours to tell."""
-    service = ControlPlane(running.url, running.service_context())
+    service = ControlPlane(plane.url, plane.service_context())
     old: dict[str, Any] = {
         "environment": ENVIRONMENT, "service": SERVICE, "instance": "old", "ready": True, "mode": "enforced", "active": None,
     }  # fmt: skip
     for code, permanent in (("RELEASE_SIGNATURE", True), ("RELEASE_NOT_BEFORE", False)):
         service.post("/v1/fleet/status", {**old, "refused": {"number": 2, "code": code}})
-        row = standing(running)
+        row = standing(plane, SERVICE)
         assert (row["refused_code"], row["refused_permanent"]) == (code, permanent)
         assert (row["delivered_number"], row["lease_expires_at"]) == (None, None)
