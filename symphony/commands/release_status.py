@@ -40,7 +40,7 @@ def status(number: int | None, folder: Path, environment: str, output: str, offi
     \b
     active     it runs there, or a newer one does
     rejected   refused for good, with the reason code
-    trying     refused for now; the instance tries again by itself
+    trying     refused, and tried again by itself
     delivered  shown to the instance, not yet in force
     pending    not shown to the instance yet
     silent     the instance has not reported for half a minute

@@ -1,8 +1,11 @@
 """How far a release has come: what each known service instance says of it, by the control plane's fleet view.
 
-    ACTIVE    it runs, or a newer one does          REJECTED  refused for good (or another digest runs under its number)
-    TRYING    refused for now, tried again by itself DELIVERED shown to the instance, not yet in force
-    PENDING   not shown there yet                    SILENT    no report for longer than the control plane's bound
+    ACTIVE     it runs, or a newer one does
+    REJECTED   refused for good, or another digest runs under its number
+    TRYING     refused, and tried again by itself
+    DELIVERED  shown to the instance, not yet in force
+    PENDING    not shown there yet
+    SILENT     no report for longer than the control plane's bound
 
 What it says is the services' word through the control plane: for orientation. What a sidecar enforces is in its evidence.
 """

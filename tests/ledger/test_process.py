@@ -150,7 +150,7 @@ def test_the_status_is_reported_when_it_changes_and_at_an_interval(control_plane
     active = {"number": 3, "metadata_digest": f"{3:064x}"}
     said = [(body["active"], body["refused"], body["ready"]) for _, body in received]
     assert said == [
-        (None, None, False), (active, None, True), (active, {"number": 4, "code": "RELEASE_SIGNATURE"}, True),
+        (None, None, False), (active, None, True), (active, {"number": 4, "code": "RELEASE_SIGNATURE", "permanent": True}, True),
         (active, None, False),
     ]  # fmt: skip
     assert set(received[0][1]) == {"environment", "service", "instance", "active", "refused", "ready", "mode"}

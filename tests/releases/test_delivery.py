@@ -1,4 +1,4 @@
-"""How far a release has come: acknowledged, refused for good or for now, silent; what is broken for one stops no other."""
+"""How far a release has come: acknowledged, refused for good or tried again, silent; what is broken for one stops no other."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def refused(code: str, *, permanent: bool, number: int = 2) -> dict[str, Any]:
         ({"active_number": 2, "active_digest": DIGEST}, State.ACTIVE, None),
         ({"active_number": 3, "active_digest": "ee" * 32}, State.ACTIVE, None),
     ],
-    ids=["forked", "refused", "refused-then-silent", "for-now", "for-now-then-silent", "another-refused", "silent", "not-shown",
+    ids=["forked", "refused", "refused-then-silent", "tried-again", "tried-again-then-silent", "another-refused", "silent", "not-shown",
          "before-delivery-was-said", "shown", "runs", "runs-a-newer-one"],
 )  # fmt: skip
 def test_where_an_instance_stands(changes: dict[str, Any], state: State, code: str | None) -> None:
