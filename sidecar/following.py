@@ -131,12 +131,20 @@ class Following:
                     _LOG.warning("following releases: %s", error)  # the store or the disk; tried again at the next round
                 except Exception:  # noqa: BLE001 - the old release runs on until its lease ends
                     _LOG.exception("following releases")
-                waiting = self._bell.heard(self._follower.seen, patience(self._follower.active, self._clock.now()))
-                await meanwhile(waiting, REPORT_EVERY_S, self._report)
+                await self._until_news()
         finally:
             await self._bell.close()
             if self._session is not None:
                 await self._session.close()
+
+    async def _until_news(self) -> None:
+        """Until the bell is heard; what runs here is told meanwhile. Nothing of it ends the loop."""
+        waiting = self._bell.heard(self._follower.seen, patience(self._follower.active, self._clock.now()))
+        try:
+            await meanwhile(waiting, REPORT_EVERY_S, self._report)
+        except Exception:  # noqa: BLE001 - looking goes on by polling
+            _LOG.exception("waiting for a release")
+            await asyncio.sleep(self._config.release.poll_ms / 1000)
 
     def custodians(self) -> Custodians:
         """The custodians' newest word seen here. Raises ``NotTrusted RELEASE_*`` where there is none."""

@@ -153,7 +153,9 @@ def test_the_status_is_reported_when_it_changes_and_at_an_interval(control_plane
         (None, None, False), (active, None, True), (active, {"number": 4, "code": "RELEASE_SIGNATURE", "permanent": True}, True),
         (active, None, False),
     ]  # fmt: skip
-    assert set(received[0][1]) == {"environment", "service", "instance", "active", "refused", "ready", "mode"}
+    assert set(received[0][1]) == {
+        "environment", "service", "instance", "active", "refused", "ready", "mode", "delivered", "lease_expires_at",
+    }  # fmt: skip
 
 
 def test_a_halted_ledger_reports_itself_halted_and_not_ready(control_plane, client_tls, certificates, tmp_path):

@@ -221,3 +221,20 @@ async def test_what_a_folder_brings_is_activated_as_any_other_and_its_refusal_is
     assert (trouble.code, number_of(following), heard.active) == ("RELEASE_DIGEST", 2, [1, 2])
     await following.refresh()
     assert follower.sources == [folder, folder, None]
+
+
+async def test_trouble_while_waiting_does_not_end_the_loop(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A defect of the bell costs a pause, and the next release is still taken."""
+    following, follower, _ = made()
+
+    async def broken(*_: Any) -> None:
+        raise KeyError("defect")
+
+    monkeypatch.setattr(following._bell, "heard", broken)
+    follower.rounds = [support.release(1), support.release(2), support.release(3)]
+    loop = asyncio.create_task(following.run())
+    async with asyncio.timeout(10):
+        while number_of(following) != 3:
+            assert not loop.done()
+            await asyncio.sleep(0.005)
+    loop.cancel()
