@@ -1,5 +1,5 @@
 -- rollback: traffic to the release before, which does not know the tables; they stay in place.
--- compatibility: tests/attacks/test_orders.py
+-- compatibility: tests/releases/test_orders.py
 -- Orders of officers and what lifts them (design section 4, PIL-04): a journal that only grows; each entry is a leaf of the log.
 CREATE TABLE symphony.orders (
     position bigint NOT NULL CHECK (position >= 1),

@@ -19,11 +19,6 @@ from contracts.keys import ORDER_TYPE, REQUEST_TYPE, key_id_of, public_hex
 from contracts.orders import Signed, Standing
 from contracts.release.envelope import countersigned, make_envelope
 from contracts.times import SystemClock
-from symphony.release import orders as tools
-from symphony.release.client import Officer
-from symphony.release.orders import Wanted
-from tests.releases.conftest import database, running, world  # noqa: F401 - fixtures
-from tests.releases.running import Running
 
 KEYS = {name: Ed25519PrivateKey.generate() for name in ("alice", "bruno", "chanda", "dalitso", "mallory")}
 ALICE, BRUNO, CHANDA, DALITSO, MALLORY = KEYS.values()
@@ -59,7 +54,6 @@ def edited(envelope: Envelope, **claims: Any) -> Envelope:
 
 
 FORGED: dict[str, tuple[Envelope, str]] = {
-    "unsigned": (issued() | {"signatures": []}, "ORDER_SIGNATURE"),
     "signed by two": (countersigned(issued(), BRUNO), "ORDER_SIGNATURE"),
     "another officer's signature under this key id": (
         issued() | {"signatures": [issued(BRUNO)["signatures"][0] | {"keyid": key_id_of(ALICE)}]}, "ORDER_SIGNATURE"),
@@ -109,6 +103,10 @@ def test_a_forged_order_is_refused(name: str) -> None:
 @pytest.mark.parametrize("data", [b"", b"[]", b"nothing", b'{"payloadType":[]}', b"{" * 20_000, b'{"a":1,"a":2}'], ids=str)
 def test_what_is_no_envelope_is_refused(data: bytes) -> None:
     assert code_of(lambda: orders.read(data)) == "ORDER_INVALID"
+
+
+def test_an_unsigned_order_is_refused() -> None:
+    assert code_of(lambda: verified(issued() | {"signatures": []})) == "ORDER_SIGNATURE"
 
 
 def test_an_officer_who_was_removed_orders_nothing() -> None:
@@ -232,53 +230,3 @@ def test_a_halt_stops_transfers_only(kind: str) -> None:
     here = standing.here("reference-rail", "iso20022")
     assert here.stops("kafue-bank", [kind]) is None
     assert here.stops("kafue-bank", [kind, "transfer"]) == "order 1"
-
-
-def asked(running: Running, name: str, wanted: Wanted, number: int, **changes: Any) -> str:  # noqa: F811
-    """The reason code with which the control plane refuses an order."""
-    envelope = changes.get("envelope") or tools.signed_order(running.world.officer(name), "sandbox", number, wanted, NOW)
-    return code_of(lambda: running.control(changes.get("by", name)).post("/v1/orders/sandbox", {"envelope": envelope}))
-
-
-def test_the_control_plane_records_only_what_a_sidecar_would_obey(running: Running) -> None:  # noqa: F811
-    """Each refusal by its code; what is recorded is a leaf of the log, and served in order with its lift."""
-    halt = Wanted("halt", {}, "a test", {})
-    assert asked(running, "alice", halt, 1) == "RELEASE_STATE", "nobody to order before a release is active"
-    running.release()
-    alice, control = running.world.officer("alice"), running.control("alice")
-    stranger = tools.signed_order(Officer("mallory", MALLORY), "sandbox", 1, halt, NOW)
-    assert asked(running, "alice", halt, 1, envelope=stranger) == "OFFICER_UNKNOWN"
-    assert asked(running, "alice", halt, 1, by="bruno") == "OFFICER_UNKNOWN", "another officer's order is not his to send"
-    assert asked(running, "alice", halt, 2) == "ORDER_NUMBER"
-    assert asked(running, "alice", Wanted("halt", {"participant": "nobody"}, "r", {}), 1) == "ORDER_SCOPE"
-    higher = Wanted("lower_cap", {"currency": "ZMW"}, "r", {"payment_minor_max": 1_000_000})
-    assert asked(running, "alice", higher, 1) == "ORDER_NOT_LOWER"
-    order = tools.issue(control, alice, "sandbox", halt, NOW)
-    again = {"envelope": orjson.loads(order.envelope)}
-    assert control.post("/v1/orders/sandbox", again) == {"number": 1, "sha256": order.sha256, "new": False}
-    assert asked(running, "bruno", halt, 1) == "ORDER_FORKED"
-    assert_lifted_by_two_others(running, order)
-    entries, last = orders.page(running.source().fetch("orders/sandbox/0", orders.PAGE_BYTES_MAX))
-    assert [(orders.read(data).is_lift, position) for position, data in entries] == [(False, 1), (True, 2)]
-    assert (last, orders.page(running.source().fetch("orders/sandbox/2", orders.PAGE_BYTES_MAX))[0]) == (2, [])
-    (shown,) = tools.listed(control, "sandbox")
-    assert (shown["state"], shown["kind"], shown["actor"]) == ("LIFTED", "halt", "alice")
-
-
-def assert_lifted_by_two_others(running: Running, order: Signed) -> None:  # noqa: F811
-    """The issuer may sign and does not count; nobody signs twice; nothing lifts what is not there."""
-
-    def lift(name: str, number: int = 1) -> Any:
-        return tools.lift(running.control(name), running.world.officer(name), "sandbox", number, "it is over", NOW).answer
-
-    assert code_of(lambda: lift("bruno", 2)) == "ORDER_UNKNOWN"
-    assert (lift("alice")["signatures"], lift("bruno")["signatures"]) == (0, 1)
-    assert code_of(lambda: lift("bruno")) == "ORDER_LIFT_THRESHOLD"
-    other = orders.lifting(running.world.ceremony.officer("dalitso"), order, reason="another reason", now=NOW)
-    post = running.control("dalitso").post
-    assert code_of(lambda: post("/v1/orders/sandbox/1/lift", {"envelope": other})) == "ORDER_FORKED"
-    assert lift("chanda") == {"number": 1, "signatures": 2, "needed": 2, "lifted": True}
-    assert code_of(lambda: lift("dalitso")) == "ORDER_LIFTED"
-    records = running.control("alice").get("/v1/evidence/records")["records"]
-    told = [json.loads(base64.b64decode(leaf["record"])) for leaf in records if leaf["kind"] == "order"]
-    assert [(record["action"], record["order_sha256"]) for record in told] == [("issued", order.sha256), ("lifted", order.sha256)]
