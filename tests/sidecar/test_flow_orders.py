@@ -19,6 +19,7 @@ from contracts.errors import NotTrusted, SymphonyError
 from contracts.release import Custodians
 from contracts.release.envelope import countersigned
 from contracts.times import SystemClock
+from rails.sdk import SubmitItem, SubmitResult
 from sidecar import writer as writers
 from sidecar.dispatch.dispatcher import Dispatcher
 from sidecar.events import Events
@@ -267,11 +268,17 @@ async def test_a_halted_service_takes_and_sends_nothing_new_and_completes_what_w
 ) -> None:
     """PIL-04: also after a restart; queries go on; the refused key is free; after the lift each payment is posted once."""
     under_our_custodians(monkeypatch)
-    stage.rail.gate = asyncio.Event()
+    stage.rail.gate, reached, inner = asyncio.Event(), asyncio.Event(), stage.rail.submit
     halt, key = order(1), "key-canary-halted"
+
+    async def submit(items: list[SubmitItem], *, timeout_ms: int) -> list[SubmitResult]:
+        reached.set()
+        return await inner(items, timeout_ms=timeout_ms)
+
+    monkeypatch.setattr(stage.rail, "submit", submit)
     async with await whole.adapter(tmp_path, stage.rail), whole.running(stage, tmp_path) as one:
         (sent,) = await one.record(handed(payment()))
-        await whole.until(lambda: stage.sql("SELECT 1 FROM symphony.outbox_leases"))
+        await reached.wait()  # on its way, and held at the rail
         await take(one.writer._orders, halt)
         assert await one.record(handed(payment("p1"), key=key)) == ["ORDER_HALTED"]
         stage.rail.gate.set()
