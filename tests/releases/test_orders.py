@@ -20,6 +20,7 @@ from symphony.release.client import Officer
 from symphony.release.orders import Wanted
 from tests.releases.running import Running
 
+pytestmark = pytest.mark.needs_schema("controlplane", 6)
 NOW = SystemClock().now()
 
 

@@ -21,14 +21,13 @@ TRIGGERS = {
     "evidence_batches": ("trg_batches_append_only", "trg_batches_not_truncated"),
     "evidence_shipments": ("trg_shipments_append_only", "trg_shipments_not_truncated"),
     "accepted_releases": ("trg_releases_append_only", "trg_releases_not_truncated"),
-    "orders": ("trg_orders_append_only", "trg_orders_not_truncated"),
 }
 PARTITIONED = ("payment_outbox_attempts", "ingress_attestations", "evidence_events")
 MUTATIONS = {"UPDATE": "UPDATE {} SET {column} = {column}", "DELETE": "DELETE FROM {}", "TRUNCATE": "TRUNCATE {}"}
 COLUMN = {
     "payment_outbox_attempts": "state", "ingress_attestations": "decision", "evidence_events": "event_type", "revocations": "until",
     "payment_instructions": "decision", "payment_terminals": "state", "resolutions": "decision", "evidence_batches": "batch",
-    "evidence_shipments": "shipped_at", "accepted_releases": "metadata_digest", "orders": "envelope",
+    "evidence_shipments": "shipped_at", "accepted_releases": "metadata_digest",
 }  # fmt: skip
 DENIED = ("42501", "deny_mutation")
 
@@ -45,7 +44,6 @@ def filled(bench: Bench) -> Bench:
     entry = {"kind": "certificate", "id": "0" * 64, "reason": "r", "revoked_at": "2026-01-01T00:00:00Z", "until": None}
     bench.executor.call("add_revocations", 1, [entry])
     bench.executor.call("accept_release", 1, "0" * 64)
-    bench.executor.call("keep_order", 1, "0" * 64, False, b"{}", b"{}", [b"{}"])  # noqa: FBT003 - the function's own
     bench.shipper.call("seal_evidence_batch", STREAM, 1, bench.next_seq - 1, b"batch", "0" * 64, "00")
     bench.shipper.call("mark_shipped", STREAM, 1, bench.next_seq - 1)
     assert all(bench.count(table) for table in TRIGGERS)

@@ -16,7 +16,6 @@ TABLES = (
     "writer_epochs", "accepted_releases", "revocations", "ingress_attestations", "seen_jti", "payment_instructions", "payloads",
     "participant_outbox_sequences", "usage_daily", "payment_outbox_pending", "outbox_leases", "payment_outbox_attempts",
     "payment_terminals", "parked", "resolutions", "evidence_events", "evidence_batches", "evidence_shipments",
-    "orders",
 )  # fmt: skip
 ONLY = {
     INGEST: {"judge_batch", "record_batch", "enqueue_payment_outbox", "bump_participant_outbox_seq", "instruction_status",

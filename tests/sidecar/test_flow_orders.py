@@ -31,6 +31,7 @@ from tests.sidecar import test_flow_writer as whole
 from tests.sidecar.stage import Stage
 from tests.sidecar.support import KAFUE, LUANGWA, handed, payment
 
+pytestmark = pytest.mark.needs_schema("sidecar", 9)
 SANDBOX = {"environment": "sandbox", "reason": "a test"}
 
 
