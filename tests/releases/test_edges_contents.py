@@ -239,6 +239,29 @@ def test_what_is_no_role_of_this_kind(world: World) -> None:
     assert code_of(lambda: trust_of(root_of(world.root), world.trust["targets.json"], "staging")) == "RELEASE_ENVIRONMENT"
 
 
+def test_a_root_follows_by_one_and_by_both_thresholds(world: World) -> None:
+    second, third = (world.ceremony.root(world.clock.now(), version=version) for version in (2, 3))
+    assert [root_of(world.root, more).version for more in ([], [second], [second, third])] == [1, 2, 3]
+    for wrong in ([third], [world.root], [second, second], [third, second]):
+        assert code_of(lambda wrong=wrong: root_of(world.root, wrong)) == "RELEASE_ROLLBACK"  # type: ignore[misc]
+    value = json.loads(second)
+    value["signed"]["roles"]["root"]["threshold"] = 3
+    by_the_old_only = sign_file(canonical_bytes(value), *(world.ceremony.custodian(n) for n in ceremony.CUSTODIANS[:2]))
+    by_one = sign_file(second, world.ceremony.custodian(ceremony.CUSTODIANS[0]))
+    for content in (by_the_old_only, by_one):
+        assert code_of(lambda content=content: root_of(world.root, [content])) == "RELEASE_SIGNATURE"  # type: ignore[misc]
+    assert code_of(lambda: root_of(by_one)) == "RELEASE_SIGNATURE"
+
+
+def test_how_long_a_role_may_be(world: World) -> None:
+    from tuf.api.metadata import Root
+
+    from contracts.release.limits import ROLE_BYTES_MAX
+
+    assert parse(world.root + b" " * (ROLE_BYTES_MAX - len(world.root)), Root).signed.version == 1
+    assert code_of(lambda: parse(world.root + b" " * (ROLE_BYTES_MAX - len(world.root) + 1), Root)) == "RELEASE_SHAPE"
+
+
 # the documents ------------------------------------------------------------------------------------------------------
 
 
