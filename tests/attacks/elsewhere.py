@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from tests.attacks.index import Attack
 
-_R, _P = "tests/releases", "tests/policy/test_opa_bundle.py"
+_R, _P, _O = "tests/releases", "tests/policy/test_opa_bundle.py", "tests/contracts/test_orders.py"
 _RULES, _CONTENTS, _TRUST = "contracts.release.rules", "contracts.release.contents", "contracts.release.trust"
+_ORDERS = "contracts.orders"
 
 ELSEWHERE: list[Attack] = [
     Attack("a proposal that is about something else", f"8 {_CONTENTS}", "RELEASE_PROPOSAL",
@@ -36,4 +37,19 @@ ELSEWHERE: list[Attack] = [
            f"{_P}::test_a_token_written_in_another_way_is_refused"),
     Attack("every single byte of the archive changed", "form contracts.bundle_archive", "RELEASE_BUNDLE",
            "tests/policy/test_bundle_archive.py::test_every_single_changed_byte_of_the_tar_is_refused_or_changes_a_file"),
+    Attack("an unsigned order", f"2 {_ORDERS}", "ORDER_SIGNATURE", f"{_O}::test_an_unsigned_order_is_refused"),
+    Attack("an order by an officer who was removed", f"2 {_ORDERS}", "OFFICER_UNKNOWN",
+           f"{_O}::test_an_officer_who_was_removed_orders_nothing"),
+    Attack("an order by an officer whom the release does not list for it", f"2 {_ORDERS}", "ORDER_SIGNER",
+           f"{_O}::test_an_officer_whom_the_release_does_not_list_orders_nothing"),
+    Attack("an order lifted by too few officers", f"7 {_ORDERS}", "ORDER_LIFT_THRESHOLD",
+           f"{_O}::test_a_lift_below_the_threshold_is_refused"),
+    Attack("an order lifted by one officer under two key ids", f"7 {_ORDERS}", "ORDER_LIFT_THRESHOLD",
+           f"{_O}::test_one_key_under_two_ids_lifts_nothing"),
+    Attack("a lift of another content of the number", f"7 {_ORDERS}", "ORDER_UNKNOWN",
+           f"{_O}::test_a_lift_of_another_content_of_the_number_is_refused"),
+    Attack("a lift dated ahead", f"3 {_ORDERS}", "ORDER_TIME",
+           f"{_O}::test_a_lift_dated_ahead_or_of_another_environment_is_refused"),
+    Attack("a flood of orders", f"1 {_ORDERS}", "ORDER_INVALID",
+           f"{_O}::test_a_flood_of_orders_is_bounded_and_a_distant_number_costs_nothing"),
 ]  # fmt: skip

@@ -49,6 +49,8 @@ ASKED = {
     "a persisted copy edited": "a persisted copy that was edited",
     "a persisted copy cut short": "a persisted copy that was cut short",
     "the whole database rewritten": "the database rewritten",
+    "an unsigned order": "an unsigned order",
+    "an unsigned, replayed or lifted order": "an order lifted by too few officers",
     "no keyid": "without a key id",
     "unknown kid": "an unknown kid",
     "overridden kid": "an overridden kid",

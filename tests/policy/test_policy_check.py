@@ -10,36 +10,22 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from contracts.canonical import sha256_hex
 from contracts.errors import CannotEvaluate, Misused, Refused
 from contracts.opa_bundle import verify
 from sidecar.policy.answers import Decision
 from symphony.cli import main
-from symphony.policy import parity, probe, proposed, source, wasm
+from symphony.policy import parity, source, wasm
 from symphony.policy.check import check
 from symphony.policy.formats import FORMATS, lines_of
 from symphony.policy.model import ERROR, FAIL, PASS, SKIP, Report, Result, failed, not_evaluated, passed, skipped
 from symphony.policy.source import Source, load
-from symphony.policy_build import POLICIES, committed_wasm, rebuild, rego_files
+from symphony.policy_build import committed_wasm, rebuild, rego_files
 from symphony.release.ceremony import build_key_id
 from symphony.stack.credentials import key_pem, load_key, new_key
 from tests.policy.support import environment
 
 HERE = Path(__file__).resolve().parent
 LOOPS = "allowed(item) if {\n\tcount([1 | some a in numbers.range(1, 40000); some b in numbers.range(1, 40000); a == b]) > item.rail.local_minute\n}\n"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A copy of ``policies/`` to change."""
-    return Path(shutil.copytree(POLICIES, tmp_path / "policies"))
-
-
-@pytest.fixture
-def with_opa(opa: Path, monkeypatch) -> Path:
-    """The command line finds the real ``opa``."""
-    monkeypatch.setenv("SYMPHONY_OPA", str(opa))
-    return opa
 
 
 def trap(place: Path, name: str = "truthy") -> Path:
@@ -57,19 +43,6 @@ def by_name(report: Report) -> dict[str, Result]:
 
 def checked(place: Path, opa: Path) -> dict[str, Result]:
     return by_name(check(place, environment(), "data.json", opa=opa))
-
-
-@pytest.fixture(autouse=True)
-def _kept_beside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SYMPHONY_POLICY_CHECKS", raising=False)
-
-
-@pytest.fixture
-def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few questions, where a test is about another check or about how a failed one is told."""
-    monkeypatch.setattr(probe, "PAIRS", 200)
-    monkeypatch.setattr(parity, "INPUTS", 60)
-    monkeypatch.setattr(parity, "INPUTS_LONG", 60)
 
 
 @pytest.mark.usefixtures("brief")
@@ -304,84 +277,6 @@ def test_build_makes_what_a_release_has(with_opa, folder, tmp_path, capsys):
     assert "--key" in capsys.readouterr().out
     key.write_text("no key")
     assert main(["policy", "build", str(folder), "--out", str(tmp_path / "four"), "--key", str(key)]) == 2
-
-
-def targets(folder: Path, key_folder: Path, data: dict | None = None) -> dict[str, bytes]:
-    from contracts import opa_bundle
-
-    key = new_key()
-    bundle = opa_bundle.build(rego_files(folder), "r", key, build_key_id(key))
-    return {"policy.wasm": (folder / "build" / "policy.wasm").read_bytes(), "policy.tar.gz": bundle,
-            "environment.json": json.dumps(data or environment()).encode()}
-
-
-@pytest.mark.usefixtures("brief")
-def test_what_passes_is_kept_and_not_asked_twice(with_opa, folder, tmp_path, monkeypatch):
-    files = targets(folder, tmp_path)
-    assert "checks pass" in proposed.demand(files, tmp_path / "kept", folder=folder)
-    (report,) = (tmp_path / "kept").iterdir()
-    document = json.loads(report.read_text())
-    assert document["exit_code"] == 0
-    assert document["wasm_sha256"] == sha256_hex(files["policy.wasm"])
-    monkeypatch.setattr(proposed, "check", lambda *_a, **_k: pytest.fail("asked twice"))
-    assert "passed before" in proposed.demand(files, tmp_path / "kept", folder=folder)
-    with_keys = targets(folder, tmp_path, {**environment(), "calendars": {}})
-    assert "passed before" in proposed.demand(with_keys, tmp_path / "kept", folder=folder)
-    with pytest.raises(pytest.fail.Exception):
-        proposed.demand(targets(folder, tmp_path, environment(participants=[])), tmp_path / "kept", folder=folder)
-    with pytest.raises(Refused, match="data: "):
-        proposed.demand(targets(folder, tmp_path, {**environment(), "calendars": {"zm": {}}}), tmp_path / "kept", folder=folder)
-    report.write_text("{")
-    with pytest.raises(pytest.fail.Exception):
-        proposed.demand(files, tmp_path / "kept", folder=folder)
-
-
-@pytest.mark.usefixtures("brief")
-@pytest.mark.parametrize("spoil", ["test", "format", "trap", "wasm"])
-def test_what_fails_is_not_proposed(spoil, with_opa, folder, tmp_path):
-    files = targets(folder, tmp_path)
-    if spoil == "test":
-        (folder / "payments" / "more_test.rego").write_text("package more_test\n\ntest_wrong if 1 == 2\n")
-    elif spoil == "wasm":
-        files["policy.wasm"] += b"\0"
-    else:
-        path = folder / "payments" / "shape.rego"
-        text = path.read_text()
-        path.write_text(text + "\n\n\n" if spoil == "format" else text.replace("\tis_boolean(rail.window_open)\n", ""))
-        main(["policy", "build", str(folder)])
-        files = targets(folder, tmp_path)
-    with pytest.raises(Refused) as caught:
-        proposed.demand(files, tmp_path / "kept", folder=folder)
-    assert caught.value.code == "RELEASE_POLICY"
-    assert not list((tmp_path / "kept").glob("*")) if (tmp_path / "kept").exists() else True
-
-
-@pytest.mark.usefixtures("brief")
-def test_a_bundle_of_other_rego_is_not_proposed(with_opa, folder, tmp_path):
-    files = targets(folder, tmp_path)
-    path = folder / "payments" / "caps.rego"
-    path.write_text(path.read_text() + "\n# more\n")
-    with pytest.raises(Refused, match="bundle's Rego"):
-        proposed.demand(files, tmp_path / "kept", folder=folder)
-
-
-@pytest.mark.usefixtures("brief")
-def test_data_that_allow_nobody_may_be_proposed(with_opa, folder, tmp_path):
-    files = targets(folder, tmp_path, environment(participants=[]))
-    assert "checks pass" in proposed.demand(files, tmp_path / "kept", folder=folder)
-
-
-def test_without_opa_only_the_recorded_policy_is_proposed(monkeypatch, folder, tmp_path):
-    for name in ("SYMPHONY_OPA", "SYMPHONY_TOOLS", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert "no opa" in proposed.demand(targets(folder, tmp_path), tmp_path / "kept", folder=folder)
-    path = folder / "payments" / "caps.rego"
-    path.write_text(path.read_text() + "\n# more\n")
-    with pytest.raises(CannotEvaluate) as caught:
-        proposed.demand(targets(folder, tmp_path), tmp_path / "kept", folder=folder)
-    assert caught.value.code == "RELEASE_NOT_REBUILT"
 
 
 @pytest.mark.parametrize(("codes", "expected"), [
