@@ -7,6 +7,8 @@ Tightening is quick, loosening is slow:
   asked for it does not count, as a proposer does not for his release (``FREEZE_OWN``);
 * a window of the active release's ``freezes`` (``contracts.freeze_windows``) holds likewise, and nobody lifts it;
 * freezes and promotions happen one at a time, under the repository's lock: a promotion is before a freeze, or refused;
+* a renewal that comes with a change of the custodians' word passes, when it has the active release's own bytes: one officer
+  cannot keep his stolen key in force by a freeze;
 * proposals, approvals, withdrawals and revocations go on. Not here: a way around a freeze.
 
 The same envelope again is the same freeze; a signature again, or for a freeze that is over, changes nothing.
@@ -21,6 +23,7 @@ from contracts.canonical import parse_json
 from contracts.errors import Refused
 from contracts.freeze_windows import Window, window_at
 from contracts.release.limits import TARGET_BYTES_MAX
+from contracts.release.model import Role
 from contracts.release.rules import approvers_among
 from contracts.release.trust import Trust
 from contracts.times import parse_rfc3339, rfc3339
@@ -35,6 +38,8 @@ from controlplane.trust import services as trust_services
 
 FREEZES_AHEAD_MAX = 100
 """Freezes of one environment that are neither over nor lifted."""
+OF_ONE_PROPOSAL = ("release.json", "gate.json")
+"""What even a renewal has anew."""
 _SQL = queries("controlplane.releases")
 
 
@@ -49,6 +54,14 @@ async def demand_unfrozen(context: Context, connection: Connection, environment:
     if window is not None:
         detail = f"the window {window.name} of the active release's calendar, until {rfc3339(window.ends_at)}"
         raise Refused("RELEASE_FROZEN", detail)
+
+
+async def demand_unfrozen_or_renewal(context: Context, connection: Connection, role: Role) -> None:
+    """The same, unless the release has the bytes of the active one (the proposal's and the gate's own files left out)."""
+    active = await _rows(connection, "active_targets", role.environment)
+    signed = {path: target.sha256 for path, target in role.targets.items() if path not in OF_ONE_PROPOSAL}
+    if signed != {row["path"]: row["sha256"] for row in active if row["path"] not in OF_ONE_PROPOSAL}:
+        await demand_unfrozen(context, connection, role.environment)
 
 
 async def freeze(context: Context, principal: Principal, environment: str, envelope: Any) -> dict[str, Any]:

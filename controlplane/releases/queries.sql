@@ -23,6 +23,9 @@ SELECT t.content FROM symphony.release_targets AS r
 JOIN symphony.tuf_targets AS t USING (sha256)
 JOIN symphony.policy_versions AS v USING (environment, number)
 WHERE r.environment = %s AND r.number = %s AND r.path = %s AND r.sha256 = %s AND v.status IN ('ACTIVE', 'SUPERSEDED')
+-- name: active_targets
+SELECT r.path, r.sha256 FROM symphony.policy_versions AS v JOIN symphony.release_targets AS r USING (environment, number)
+WHERE v.environment = %s AND v.is_active
 -- name: active_bundle
 SELECT t.sha256, t.content FROM symphony.policy_versions AS v
 JOIN symphony.release_targets AS r USING (environment, number)

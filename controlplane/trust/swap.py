@@ -7,7 +7,8 @@ Rules, each with a refusal in ``tests/trust/test_swap.py``:
 * root names this server's online keys;
 * every current role that stood still stands (``contracts.release.standing``), else ``TRUST_BREAKS_RELEASE`` and nothing is
   published; a renewal or a revocation list that comes with the change takes the place of the current one;
-* a renewal is an approved release, held to every rule under the *new* word, asked for by an officer that it still names;
+* a renewal is an approved release, held to every rule under the *new* word, asked for by an officer that it still names; while
+  promotions are frozen it must have the active release's own bytes;
 * a certificate is enrolled only for a key that the new word names.
 
 Not here: rotation of who may call (a custodian's or the operator's certificate; what counts are the signatures).
@@ -29,6 +30,7 @@ from contracts.release.standing import SIGNED_TARGETS, broken_by, is_standing
 from contracts.release.trust import ENVIRONMENTS, Trust, parse, trust_of
 from controlplane.context import Context
 from controlplane.identity import Principal
+from controlplane.releases import freezing
 from controlplane.releases import services as release_services
 from controlplane.releases.services import Ask
 from controlplane.store import queries
@@ -120,7 +122,8 @@ async def _renewals(
             raise Refused("REQUEST_INVALID", "renewals: each has environment, number and envelope")
         trust = trust_of(root, change.targets, environment)
         ask = Ask(await _officer(connection, trust, wanted), wanted["envelope"], environment, number)
-        _, file = await release_services.promotable(context, connection, trust, ask)
+        role, file = await release_services.promotable(context, connection, trust, ask)
+        await freezing.demand_unfrozen_or_renewal(context, connection, role)
         out.append((ask, file))
     return out
 

@@ -15,6 +15,7 @@ from contracts.keys import new_private_key, public_hex
 from contracts.release import FolderSource
 from contracts.release.trust import parse
 from symphony.drill.world import ENVIRONMENT, World
+from symphony.release.freeze import freeze
 from symphony.stack.credentials import new_key
 from symphony.trust.plan import pem_of
 
@@ -85,6 +86,19 @@ def test_removal_and_renewal_are_one_publication_and_the_sidecar_is_never_withou
     assert world.sidecar("fresh").refresh() is not None, "who comes new takes the renewal"
     assert behind.active is not None, "who has not looked yet runs on"
     assert behind.refresh() is not None
+
+
+def test_a_thief_cannot_keep_his_key_in_force_by_a_freeze_but_only_the_same_bytes_pass_it(world: World) -> None:
+    number, other = world.renewed(1, "alice", ["chanda", "dalitso"]), world.proposed("alice", cap_minor=900_000).number
+    world.approved(other, "chanda", "dalitso")
+    freeze(world.control("bruno"), world.officer("bruno"), ENVIRONMENT, "mine", now=world.clock.now())
+    refused("RELEASE_FROZEN", lambda: world.promoted(number))
+    folder = world.signed(world.change(lambda following: following.remove_officer(ENVIRONMENT, "bruno")))
+    refused("RELEASE_FROZEN", lambda: world.publish(folder, renewals=[world.renewal("alice", other)]))
+    world.publish(folder, renewals=[world.renewal("alice", number)])
+    states = {r["number"]: r["status"] for r in world.control("alice").releases(ENVIRONMENT)}
+    assert states == {1: "SUPERSEDED", number: "ACTIVE", other: "APPROVED"}
+    refused("RELEASE_FROZEN", lambda: world.promoted(other))
 
 
 def test_a_renewal_that_does_not_hold_leaves_everything_as_it_was(unchanged: World) -> None:
