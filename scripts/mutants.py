@@ -140,15 +140,16 @@ def run(work: Path, mutants: Mapping[str, str], seconds: float, tools: Path, tes
     return {name: ends.get(name, {"end": "not run"}) for name in mutants}
 
 
-def equivalents() -> list[dict[str, str]]:
-    """Survivors that no test can see: ``where`` (function), ``change`` (part of the diff), ``why``."""
+def equivalents() -> list[dict[str, Any]]:
+    """Survivors that no test can see: ``where`` (function), ``change`` (a part of the diff, or several), ``why``."""
     return list(yaml.safe_load(EQUIVALENT.read_text("utf-8"))["equivalent"])
 
 
-def reason(name: str, change: str, known: list[dict[str, str]]) -> str | None:
+def reason(name: str, change: str, known: list[dict[str, Any]]) -> str | None:
     """Why a mutant is equivalent, if somebody said so."""
-    function = where(name)
-    return next((e["why"] for e in known if e["where"] == function and e["change"] in change), None)
+    own = [e for e in known if e["where"] == where(name)]
+    parts = [(part, str(e["why"])) for e in own for part in ([e["change"]] if isinstance(e["change"], str) else e["change"])]
+    return next((why for part, why in parts if part in change), None)
 
 
 def where(name: str) -> str:

@@ -102,8 +102,8 @@ def test_an_envelope_of_another_form(world: World, what: str) -> None:
 # the custodians -----------------------------------------------------------------------------------------------------
 
 
-def test_the_custodians_metadata_reads_as_what_it_says(world: World, trust: Trust) -> None:
-    keys = world.ceremony
+def test_the_custodians_metadata_reads_as_what_it_says(world: World) -> None:
+    keys, trust = world.ceremony, trust_of(root_of(world.root), world.trust["targets.json"], ENVIRONMENT)
     assert trust.officers == {key_id_of(keys.officer(n)): public_hex(keys.officer(n)) for n in ceremony.OFFICERS}
     assert trust.security_officers == {key_id_of(keys.security_officer): public_hex(keys.security_officer)}
     assert trust.gate_keys == {key_id_of(keys.gate): public_hex(keys.gate)}
@@ -155,6 +155,11 @@ TARGETS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "no role delegated": (lambda s: s["delegations"].update(roles=[]), "RELEASE_SHAPE"),
     "an unknown environment": (lambda s: delegated(s).update(name="moon"), "RELEASE_SHAPE"),
     "an unknown kind": (lambda s: delegated(s, "sandbox-emergency").update(name="sandbox-x"), "RELEASE_SHAPE"),
+    "an unknown environment with its own paths": (lambda s: delegated(s).update(name="moon", paths=role_paths("moon")), "RELEASE_SHAPE"),
+    "an unknown kind with its own paths": (
+        lambda s: delegated(s, "sandbox-emergency").update(name="sandbox-x", paths=role_paths("sandbox-x")), "RELEASE_SHAPE"),
+    "an officer who is security officer under his own id": (
+        lambda s: delegated(s, "sandbox-revocations")["keyids"].append(delegated(s)["keyids"][0]), "RELEASE_KEY_REUSED"),
     "a dash too many": (lambda s: delegated(s, "sandbox-emergency").update(name="sandbox-emergency-x"), "RELEASE_SHAPE"),
     "paths of another": (lambda s: delegated(s).update(paths=role_paths("production")), "RELEASE_SHAPE"),
     "a path more": (lambda s: delegated(s)["paths"].append("x"), "RELEASE_SHAPE"),
