@@ -243,6 +243,9 @@ def test_always_unexpired_and_not_revoked(trust: Trust) -> None:
     mine = [revocation("release", role.digest, "x", NOW)]
     assert code_of(lambda: rules.check_always(longer, role, mine, NOW)) == "RELEASE_REVOKED"
     rules.check_always(longer, role, [revocation("certificate", role.digest, "x", NOW)], NOW)
+    ending = [revocation("release", role.digest, "x", NOW, NOW + SECOND)]
+    assert code_of(lambda: rules.check_always(longer, role, ending, NOW)) == "RELEASE_REVOKED"
+    rules.check_always(longer, role, ending, NOW + SECOND)
 
 
 def test_an_entry_ends_at_its_very_moment() -> None:
