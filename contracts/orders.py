@@ -136,7 +136,10 @@ def read(data: bytes) -> Signed:
 
 def of_envelope(envelope: Any) -> Signed:
     """The same from a parsed envelope."""
-    return read(orjson.dumps(envelope))
+    try:
+        return read(orjson.dumps(envelope))
+    except orjson.JSONEncodeError as error:
+        raise NotTrusted("ORDER_INVALID", "not an envelope of an order or of a lift") from error
 
 
 def verify_order(

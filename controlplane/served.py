@@ -39,6 +39,11 @@ class Served:
             self._bytes += len(content)
         return content
 
+    def clear(self) -> None:
+        """What was served may be taken back: forget all of it at once."""
+        self._kept.clear()
+        self._bytes = 0
+
     def _forget(self) -> None:
         now = time.monotonic()
         while self._kept:

@@ -25,7 +25,7 @@ from contracts.freeze_windows import Window, window_at
 from contracts.release.limits import TARGET_BYTES_MAX
 from contracts.release.model import Role
 from contracts.release.rules import approvers_among
-from contracts.release.trust import Trust
+from contracts.release.trust import ENVIRONMENTS, Trust
 from contracts.times import parse_rfc3339, rfc3339
 from controlplane.context import Context
 from controlplane.evidence.own import log_event
@@ -142,6 +142,8 @@ async def _sign(
 
 async def listed(context: Context, environment: str) -> dict[str, Any]:
     """Every freeze, newest first; whether promotions are frozen now, and the calendar's window."""
+    if environment not in ENVIRONMENTS:
+        raise Refused("NOT_FOUND", f"there is no environment {environment[:32]}")
     now = context.clock.now()
     async with context.pool.transaction() as connection:
         freezes = await _shown(connection, environment, now)

@@ -57,6 +57,7 @@ async def withdraw(
                 context, connection, "WITHDRAWN", environment=environment, number=number, action="withdraw",
                 actor_key_id=str(principal.key_id), envelope_sha256=word.sha256,
             )  # fmt: skip
+    context.served.clear()
     return {"number": number, "status": "WITHDRAWN", "metadata_digest": digest, "revocation": revocation}
 
 

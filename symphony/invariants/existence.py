@@ -95,11 +95,22 @@ def has_test(path: Path, name: str = "") -> bool:
     """Whether a file holds a test function of this name, or any test at all when no name is given."""
     if not path.is_file():
         return False
-    try:
-        tree = ast.parse(path.read_text("utf-8"))
-    except (SyntaxError, ValueError):
+    tree = _parsed(path.read_text("utf-8"))
+    if tree is None:
         return False
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     if name:
         return any(isinstance(node, functions) and node.name == name for node in tree.body)
     return any(isinstance(node, functions) and node.name.startswith("test_") for node in ast.walk(tree))
+
+
+def _parsed(text: str) -> ast.Module | None:
+    """``None`` for what is no Python. CPython 3.11 may fail on sound code, and not the second time (gh-106905)."""
+    for _ in range(2):
+        try:
+            return ast.parse(text)
+        except (SyntaxError, ValueError):
+            return None
+        except SystemError:
+            continue
+    return ast.parse(text)

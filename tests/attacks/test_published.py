@@ -15,6 +15,7 @@ import pytest
 
 from contracts.canonical import sha256_hex
 from contracts.release import ReleaseFollower
+from controlplane import served
 from controlplane.trust.signing import RoleFile, next_snapshot, next_timestamp
 from symphony.release.ceremony import revocation
 from tests.attacks.attacker import REVOCATIONS, Attacker, ours
@@ -108,9 +109,11 @@ class Owner:
 def owner(postgres: TestPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Owner]:
     """A control plane with release 1 in force, and the attacker at its database."""
     database = postgres.new_database("controlplane")
-    with control_plane(World(tmp_path_factory.mktemp("published") / "stack"), database.writer) as running:
-        running.release()
-        yield Owner(running, database)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(served, "KEPT_S", 0)  # what is written behind the server's back is served at once
+        with control_plane(World(tmp_path_factory.mktemp("published") / "stack"), database.writer) as running:
+            running.release()
+            yield Owner(running, database)
     postgres.drop(database)
 
 

@@ -87,7 +87,7 @@ def writer(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any
 async def test_what_was_shed_is_one_record_of_evidence_once_the_store_is_back(stage: Stage, writer: Any) -> None:
     """D2: and is removed only then; while the breaker is open nothing is tried."""
     await stage.begin()
-    writer._store = stage.store
+    writer._store = writer._events._store = stage.store
     writer._spool.add("STORE_BREAKER_OPEN", 7, SystemClock().now())
     stage.store.breaker = Breaker(failures_max=1, cool_down=HOUR)
     stage.store.breaker.failed(SystemClock().now())
@@ -105,7 +105,7 @@ async def test_what_could_not_be_recorded_is_kept_and_recorded_later(
 ) -> None:
     """D2: nothing is lost between the file and the evidence."""
     await stage.begin()
-    writer._store = stage.store
+    writer._store = writer._events._store = stage.store
     writer._spool.add("STORE_BREAKER_OPEN", 7, SystemClock().now())
     genuine = stage.store.transaction
 

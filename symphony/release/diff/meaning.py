@@ -61,6 +61,16 @@ _TABLE: dict[str, Meaning] = {
     f"{_ENV}/evidence_keys/{{key}}": Meaning("evidence key {key}", GAIN),
     f"{_ENV}/permit_keys/{{key}}/public_key": Meaning("public half of permit key {key}", OPEN),
     f"{_ENV}/evidence_keys/{{key}}/public_key": Meaning("public half of evidence key {key}", OPEN),
+    f"{_ENV}/order_keys": Meaning("officers who may issue orders", GAIN),
+    f"{_ENV}/freezes/{{window}}": Meaning("freeze window {window}", LOSS),
+    f"{_ENV}/freezes/{{window}}/calendar": Meaning("calendar of freeze window {window}", OPEN),
+    f"{_ENV}/freezes/{{window}}/first_date": Meaning("first day of freeze window {window}", OPEN),
+    f"{_ENV}/freezes/{{window}}/last_date": Meaning("last day of freeze window {window}", OPEN),
+    f"{_ENV}/freezes/{{window}}/month_first_business_days": Meaning("first business days of a month in {window}", LESS, "days"),
+    f"{_ENV}/freezes/{{window}}/month_last_business_days": Meaning("last business days of a month in {window}", LESS, "days"),
+    f"{_ENV}/freezes/{{window}}/business_days_only": Meaning("freeze window {window} on business days only", OPEN),
+    f"{_ENV}/freezes/{{window}}/opens_minute": Meaning("begin of freeze window {window}", MORE, "minutes"),
+    f"{_ENV}/freezes/{{window}}/closes_minute": Meaning("end of freeze window {window}", LESS, "minutes"),
     f"{_ENV}/log_keys/{{key}}": Meaning("key of the evidence log {key}", GAIN),
     f"{_ENV}/calendars/{{calendar}}": Meaning("calendar {calendar}", OPEN),
     f"{_ENV}/calendars/{{calendar}}/timezone": Meaning("time zone of calendar {calendar}", OPEN),
@@ -121,7 +131,8 @@ UNORDERED = frozenset({
     f"{_ENV}/participants/{{participant}}/agents", f"{_ENV}/participants/{{participant}}/clients",
     f"{_ENV}/participants/{{participant}}/message_types", f"{_ENV}/agents", f"{_ENV}/permitted/participants",
     f"{_ENV}/permitted/agents", f"{_ENV}/permitted/currencies", f"{_ENV}/permitted/settlement_methods",
-    f"{_ENV}/issuers/{{issuer}}/algorithms", f"{_ENV}/certificate_authorities", f"{_ENV}/calendars/{{calendar}}/weekend",
+    f"{_ENV}/order_keys", f"{_ENV}/issuers/{{issuer}}/algorithms", f"{_ENV}/certificate_authorities",
+    f"{_ENV}/calendars/{{calendar}}/weekend",
     f"{_ENV}/calendars/{{calendar}}/holidays", "services/{service}/sidecar/rail/message_types",
     "services/{service}/sidecar/attestation/pop_modes",
 })  # fmt: skip
@@ -130,7 +141,7 @@ UNORDERED = frozenset({
 KEYED: dict[str, tuple[str, ...]] = {
     f"{_ENV}/participants": ("id",), f"{_ENV}/issuers": ("issuer",), f"{_ENV}/issuers/{{issuer}}/jwks/keys": ("kid",),
     f"{_ENV}/permit_keys": ("key_id", "sidecar"), f"{_ENV}/evidence_keys": ("key_id", "sidecar"),
-    f"{_ENV}/log_keys": ("origin", "public_key"), "invariants.json/invariants": ("id",),
+    f"{_ENV}/freezes": ("name",), f"{_ENV}/log_keys": ("origin", "public_key"), "invariants.json/invariants": ("id",),
 }  # fmt: skip
 """Arrays of objects that are known by these fields; where two share them, they are told apart by their place."""
 
