@@ -32,7 +32,7 @@ async def read_body(request: Request, *, bytes_max: int = BODY_BYTES_MAX) -> byt
 
 
 async def read_object(request: Request, *, bytes_max: int = BODY_BYTES_MAX) -> dict[str, Any]:
-    """The body as a JSON object; duplicate keys are refused, and numbers over 64 bits and lone surrogates, which nobody could keep."""
+    """The body as a JSON object; refused are duplicate keys, and what nobody could keep (numbers over 64 bits, lone surrogates)."""
     value = parse_json(await read_body(request, bytes_max=bytes_max), bytes_max=bytes_max)
     if not isinstance(value, dict):
         raise Refused("REQUEST_INVALID", "the body is not a JSON object")

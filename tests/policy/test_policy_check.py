@@ -134,6 +134,7 @@ def test_parity_compares_both_answers_and_great_numbers(opa):
 
 def test_a_policy_that_never_ends_could_not_be_evaluated(opa, tmp_path, monkeypatch):
     monkeypatch.setattr(wasm, "BATCH_DEADLINE_MS", 300)
+    monkeypatch.setattr(parity, "EVAL_TIMEOUT_S", 1)
     place = trap(tmp_path)
     path = place / "rule" / "rule.rego"
     path.write_text(path.read_text().replace("allowed(item) if item.rail.window_open\n", LOOPS))
