@@ -29,6 +29,12 @@ def minor_units(text: str, exponent: int) -> int:
     return value
 
 
+def grouped_text(value_minor: int, exponent: int) -> str:
+    """1234567 at exponent 2 → ``"12,345.67"``, for people."""
+    whole, point, fraction = decimal_text(value_minor, exponent).partition(".")
+    return f"{int(whole):,}{point}{fraction}"
+
+
 def decimal_text(value_minor: int, exponent: int) -> str:
     """1250 at exponent 2 → ``"12.50"``."""
     if exponent == 0:

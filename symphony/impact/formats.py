@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from contracts.money import decimal_text
+from contracts.money import grouped_text
 from symphony.impact.model import ALLOW_TO_DENY, CHANGES, DENY_TO_ALLOW, total_count
 
 ROWS_SHOWN_MAX = 10
@@ -23,13 +23,12 @@ Exponents = Mapping[str, int]
 
 
 def money(value_minor: str, currency: str | None, exponents: Exponents) -> str:
-    """``12 345.67 ZMW``."""
+    """``12,345.67 ZMW``."""
     if not currency:
         return ""
     if currency not in exponents:
         return f"{value_minor} minor units {currency}"
-    whole, _, fraction = decimal_text(int(value_minor), exponents[currency]).partition(".")
-    return f"{int(whole):,}".replace(",", " ") + (f".{fraction}" if fraction else "") + f" {currency}"
+    return f"{grouped_text(int(value_minor), exponents[currency])} {currency}"
 
 
 def headline(report: Report, exponents: Exponents) -> list[str]:

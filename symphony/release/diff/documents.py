@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from contracts.caps import ANY, cap_of
-from contracts.money import decimal_text
+from contracts.money import grouped_text
 from symphony.release.diff.meaning import (
     CAP,
     GAIN,
@@ -292,8 +292,7 @@ def _money(value: Any, currency: str, side: Side) -> str:
     exponent = side.exponent(currency)
     if type(value) is not int or exponent is None:
         return f"{_shown(value)} minor units"
-    whole, point, fraction = decimal_text(value, exponent).partition(".")
-    return f"{int(whole):,}{point}{fraction}"
+    return grouped_text(value, exponent)
 
 
 def _unit(value: Any, unit: str) -> str:
