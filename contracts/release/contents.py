@@ -3,6 +3,7 @@
 * wildcards only in the sandbox (``RELEASE_WILDCARD``), every document by its schema (``RELEASE_MANIFEST``);
 * the release carries a manifest for this service (``RELEASE_SERVICE_UNKNOWN``), and each says whose it is; who proposes,
   approves or publishes checks every manifest, a service its own: what is broken for one does not stop the others;
+* a manifest's schedule for a release that grows old is sound, and a sidecar's agrees with its ledger's (``staleness``);
 * the OPA bundle's own signature holds, by the build key that the custodians name (``RELEASE_BUNDLE``, POL-06).
 
 Not here: compiling the policy, usability of the XSDs (the service's self-test).
@@ -19,6 +20,7 @@ from contracts.canonical import canonical_bytes, parse_json, sha256_hex
 from contracts.errors import NotTrusted, Refused
 from contracts.freeze_windows import check_freezes
 from contracts.keys import INTOTO_TYPE, PROPOSAL_TYPE
+from contracts.release import staleness
 from contracts.release.envelope import open_envelope_bytes
 from contracts.release.impact import check_named
 from contracts.release.limits import TARGET_BYTES_MAX
@@ -159,7 +161,10 @@ def has_wildcard(environment_data: Mapping[str, Any]) -> bool:
 def _manifests(files: Mapping[str, bytes], service: str | None) -> dict[str, dict[str, Any]]:
     """By service; of every one its schema, or of ``service`` alone (the others' bytes are signed, and theirs to refuse)."""
     names = {name[9:-5]: name for name in files if name.startswith("services/")}
-    return {of: _manifest(name, files[name]) for of, name in names.items() if service in (None, of)}
+    found = {of: _manifest(name, files[name]) for of, name in names.items() if service in (None, of)}
+    if service is None:
+        staleness.check_agree(found)
+    return found
 
 
 def _manifest(name: str, data: bytes) -> dict[str, Any]:
@@ -167,6 +172,7 @@ def _manifest(name: str, data: bytes) -> dict[str, Any]:
     _by_schema("symphony.service/1", value)
     if name != f"services/{value['service']}.json":
         raise NotTrusted("RELEASE_MANIFEST", f"{name} is the manifest of {value['service']}")
+    staleness.check_manifest(value)
     return value
 
 

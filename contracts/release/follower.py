@@ -25,7 +25,7 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Root, Snapshot, Timestamp
 
 from contracts.errors import CannotEvaluate, NotTrusted, SymphonyError
-from contracts.release import rules
+from contracts.release import rules, staleness
 from contracts.release.contents import manifest_of, verify_contents
 from contracts.release.held import NEVER, REVOCATIONS, Held, HeldReleases, place_of
 from contracts.release.model import Revocations, Role, VerifiedRelease
@@ -107,8 +107,8 @@ class ReleaseFollower:
     def start(self) -> VerifiedRelease | None:
         """Restart on the release already held, offline, by rules 11 and 12; ``None`` when none is held.
 
-        Raises ``NotTrusted`` when what is held does not hold (then ``refresh`` may still bring one). The lease is
-        not asked for here: see ``VerifiedRelease.check_live``.
+        Raises ``NotTrusted`` when what is held does not hold (then ``refresh`` may still bring one), or is past its end and
+        the schedule of its manifest. The lease is not asked for here: see ``contracts.release.staleness``.
         """
         with self._lock:
             accepted = self._record.highest()
@@ -121,8 +121,10 @@ class ReleaseFollower:
             self._revocations = self._held_revocations()
             fetched_at, lease_expires_at = self._held_lease(root)
             state = _State(trust, held.targets, held.roots, self._revocations, fetched_at, lease_expires_at)
-            rules.check_always(trust, role, state.revocations.entries, self._clock.now())
-            self.active = replace(self._verified(state, role), officers=self._still_officers(trust))
+            rules.check_not_revoked(role, state.revocations.entries, self._clock.now())
+            release = replace(self._verified(state, role), officers=self._still_officers(trust))
+            staleness.demand_role(release, self._clock.now())
+            self.active = release
             self._roles = [role]
             return self.active
 

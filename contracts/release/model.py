@@ -98,7 +98,10 @@ class VerifiedRelease:
     officers: Mapping[str, str] = field(default_factory=dict)
 
     def check_live(self, now: datetime) -> None:
-        """Raise ``NotTrusted RELEASE_EXPIRED`` when the release or the lease on it has run out."""
+        """Raise ``NotTrusted RELEASE_EXPIRED`` when the release or the lease on it has run out.
+
+        What a service still does then is its manifest's to say: ``contracts.release.staleness``.
+        """
         if now >= self.expires_at:
             raise NotTrusted("RELEASE_EXPIRED", f"release {self.number} ran out at {self.expires_at.isoformat()}")
         if now >= self.lease_expires_at:

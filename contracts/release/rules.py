@@ -12,7 +12,8 @@
 10. To activate: the number is above the highest ever accepted; not-before has come; ``activate_before`` has not passed.
     Same number, other digest: forked. A service's first release is at least the one that its enrolment names.
 11. To restart on the release already held: number and digest equal the durable record (``activate_before`` not asked).
-12. Always: unexpired, and not revoked by the digest of its signed role metadata.
+12. Always: unexpired, and not revoked by the digest of its signed role metadata. One that is held already runs on past its
+    end as long, and as much, as its manifest's schedule permits (``contracts.release.staleness``); none is taken up anew.
 13. The bytes of every target are those that were signed; the content rules are ``contracts.release.contents``.
 14. A revocation list is signed by the security officer, is of this environment, contains every entry of the list before
     it, and revokes nobody whom only the custodians may remove.
@@ -130,6 +131,11 @@ def check_always(trust: Trust, role: Role, revocations: Iterable[Mapping[str, An
     """Rule 12."""
     if now >= min(role.expires_at, trust.expires_at):
         raise NotTrusted("RELEASE_EXPIRED", f"release {role.number} or the custodians' word on it has run out")
+    check_not_revoked(role, revocations, now)
+
+
+def check_not_revoked(role: Role, revocations: Iterable[Mapping[str, Any]], now: datetime) -> None:
+    """Rule 12 without the end, for a release that is held: ``staleness`` judges that."""
     if is_revoked(revocations, "release", role.digest, now):
         raise NotTrusted("RELEASE_REVOKED", f"release {role.number}")
 

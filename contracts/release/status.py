@@ -1,6 +1,7 @@
 """What a service says of its release to the control plane (``POST /v1/fleet/status``): ACK, NACK, lease.
 
-``environment``, ``service``, ``instance``, ``ready``, ``mode``; ``active``: ``{number, metadata_digest}`` or null;
+``environment``, ``service``, ``instance``, ``ready``, ``mode`` (enforced, halted, or ``stale-lease-1``: old, by that step);
+``active``: ``{number, metadata_digest}`` or null;
 ``refused``: ``{number, code, permanent}`` or null; ``delivered``: the newest number shown here, or null;
 ``lease_expires_at``: RFC 3339, or null. The last two and ``permanent`` are left out by services of the release before.
 """
@@ -24,8 +25,9 @@ def status_report(
     delivered: int | None,
     ready: bool,
     halted: bool,
+    stale: str = "",
 ) -> dict[str, Any]:
-    """The report. ``identity``: environment, service and instance."""
+    """The report. ``identity``: environment, service and instance; ``stale``: ``staleness.Standing.mode``."""
     return {
         **identity,
         "active": {"number": active.number, "metadata_digest": active.metadata_digest} if active else None,
@@ -33,5 +35,5 @@ def status_report(
         "delivered": delivered,
         "lease_expires_at": rfc3339(active.lease_expires_at) if active else None,
         "ready": ready,
-        "mode": HALTED if halted else ENFORCED,
+        "mode": HALTED if halted else stale or ENFORCED,
     }  # fmt: skip
