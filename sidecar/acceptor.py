@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,12 @@ def _aggregate(aggregate: RejectAggregate) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _aged(standing: Mapping[str, int]) -> str:
+    """What ``/health/ready`` says of a release that has grown old; nothing of one that has not."""
+    reached = [f"{clock}-{standing[clock]}" for clock in ("lease", "role") if standing.get(clock)]
+    return f" stale={','.join(reached)} caps_percent={standing['caps_percent']}" if reached else ""
+
+
 def create_app(acceptor: Acceptor) -> Starlette:
     """Health and metrics, and the hot path mounted beside them."""
 
@@ -202,11 +208,13 @@ def create_app(acceptor: Acceptor) -> Starlette:
             return PlainTextResponse(f"{text}\n", status_code=503)
         warned = f" warnings={','.join(view.broken)}" if view.broken else ""
         warned += f" orders={','.join(map(str, view.orders))}" if view.orders else ""  # ready: queries and outcomes go on
+        warned += _aged(view.standing)
         return PlainTextResponse(f"ready release={view.active.release.number}{warned}\n")
 
     async def metrics(_request: Request) -> Response:
         broken = acceptor.pipeline.view.broken if acceptor.pipeline.view else ()
-        return PlainTextResponse(render(acceptor.instructions.counts, acceptor.pipeline.batchers, broken))
+        standing = acceptor.pipeline.view.standing if acceptor.pipeline.view else {}
+        return PlainTextResponse(render(acceptor.instructions.counts, acceptor.pipeline.batchers, broken, standing))
 
     return Starlette(
         routes=[

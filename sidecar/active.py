@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from contracts.release import VerifiedRelease
+from contracts.release.staleness import FRESH
 from sidecar.attestation import Attestor, RevocationView
 from sidecar.intake.governed import Governed
 from sidecar.policy.engine import WasmEngine
@@ -21,6 +22,7 @@ class ActiveRelease:
         self.governed = Governed(release.environment_data)
         self.settings: dict[str, Any] = release.manifest["sidecar"]
         self.revocations = RevocationView.of(release.revocations, release.fetched_at)
+        self.standing = FRESH
         self.engine = WasmEngine(release.policy_wasm, {"environment": release.environment_data})
 
     def renewed(self, release: VerifiedRelease) -> None:

@@ -1,8 +1,9 @@
 """How the writer follows releases: refresh, activate as one, keep revocations durably, report to the fleet view.
 
 Between two rounds it waits for the control plane to ring (``contracts.release.bell``), and polls where that does not work.
-Any failure keeps the old release running; the refusal goes to the control plane and into evidence. A lease or a release
-that has run out stops intake and dispatch (fail closed).
+Any failure keeps the old release running; the refusal goes to the control plane and into evidence. A lease or a release that
+has run out tightens by the schedule of its manifest (``contracts.release.staleness``), each step told once, and at its end stops
+intake and dispatch (fail closed). What was accepted before a step is still sent until then, as under a lower cap by order.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from contracts.insecure import warn_of_wildcards
 from contracts.keys import key_id_of, load_private_key
 from contracts.named_sql import queries
 from contracts.release import Custodians, HttpsSource, ReleaseFollower, ReleaseSource, VerifiedRelease
+from contracts.release.aging import FILE, Aging
 from contracts.release.bell import Bell, meanwhile, patience
+from contracts.release.staleness import Standing
 from contracts.release.status import status_report
 from contracts.times import Clock
 from contracts.tls import client_context
@@ -41,6 +44,7 @@ _LOG = logging.getLogger("symphony.following")
 
 OnActive = Callable[[ActiveRelease], Awaitable[None]]
 OnRefused = Callable[[int, str], Awaitable[None]]
+OnAged = Callable[[VerifiedRelease, Standing], Awaitable[None]]
 OnRevocations = Callable[[VerifiedRelease], Awaitable[None]]
 
 
@@ -76,7 +80,7 @@ class Following:
 
     def __init__(
         self, config: WriterConfig, clock: Clock, *, on_active: OnActive, on_refused: OnRefused, on_revocations: OnRevocations,
-        halted: Callable[[], bool] = lambda: False,
+        halted: Callable[[], bool] = lambda: False, on_aged: OnAged | None = None,
     ) -> None:  # fmt: skip
         tls = config.release
         context = client_context(Path(tls.certificate), Path(tls.key), Path(tls.ca))
@@ -86,6 +90,8 @@ class Following:
         self._on_active = on_active
         self._on_refused = on_refused
         self._on_revocations = on_revocations
+        self._on_aged = on_aged
+        self._aging = Aging(clock, Path(tls.folder) / FILE if tls.folder else None)
         self._kept_revocations: int | None = None
         self._active: ActiveRelease | None = None
         self._reported_refusal: tuple[int, str] | None = None
@@ -101,14 +107,12 @@ class Following:
         )  # fmt: skip
 
     def active(self) -> ActiveRelease | None:
-        """The release in force, or ``None`` while none is, or when it or its lease has run out."""
-        if self._active is None:
+        """The release in force with what it still permits, or ``None`` while none is, or when its schedule has ended."""
+        active = self._active
+        if active is None:
             return None
-        try:
-            self._active.release.check_live(self._clock.now())
-        except NotTrusted:
-            return None
-        return self._active
+        active.standing = self._aging.standing(active.release)
+        return None if active.standing.stopped else active
 
     async def start(self) -> None:
         """Take up the release already held, verified again offline. Whatever fails is tried again by ``run``."""
@@ -141,7 +145,7 @@ class Following:
         """Until the bell is heard; what runs here is told meanwhile. Nothing of it ends the loop."""
         waiting = self._bell.heard(self._follower.seen, patience(self._follower.active, self._clock.now()))
         try:
-            await meanwhile(waiting, REPORT_EVERY_S, self._report)
+            await meanwhile(waiting, REPORT_EVERY_S, self._tell)
         except Exception:  # noqa: BLE001 - looking goes on by polling
             _LOG.exception("waiting for a release")
             await asyncio.sleep(self._config.release.poll_ms / 1000)
@@ -179,8 +183,25 @@ class Following:
             if refused is not None:
                 await self._on_refused(*refused)
             self._reported_refusal = refused
-        await self._report()
+        await self._tell()
         return trouble
+
+    async def _tell(self) -> None:
+        """The step that is reached, once; then what runs here."""
+        try:
+            await self._aged()
+        finally:
+            await self._report()
+
+    async def _aged(self) -> None:
+        release = self.last()
+        found = self._aging.entered(release) if release is not None else None
+        if release is None or found is None:
+            return
+        if self._on_aged is not None:
+            await self._on_aged(release, found)
+        await asyncio.to_thread(self._aging.keep, found)
+        _LOG.warning("release %d: %s", release.number, found.why or "fresh again, full caps")
 
     async def _activate(self, release: VerifiedRelease) -> None:
         active = await asyncio.to_thread(ActiveRelease, release)  # it compiles the policy and imports every key
@@ -208,11 +229,12 @@ class Following:
         """Say what runs here; a control plane that is down is not our trouble."""
         if self._config.fleet_url is None:
             return
-        config, halted = self._config, self._halted()
+        config, halted, active = self._config, self._halted(), self.active()
+        stale = self._active.standing.mode if self._active else ""
         body = status_report(
             {"environment": config.environment, "service": config.service, "instance": config.instance},
             self._active.release if self._active else None, self._follower.refused, delivered=self._follower.delivered,
-            ready=self.active() is not None and not halted, halted=halted,
+            ready=active is not None and not halted, halted=halted, stale=stale,
         )  # fmt: skip
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=REPORT_TIMEOUT_S))

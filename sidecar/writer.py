@@ -24,6 +24,7 @@ from contracts import wire
 from contracts.errors import CannotEvaluate, Refused, SymphonyError
 from contracts.keys import load_private_key
 from contracts.release import VerifiedRelease
+from contracts.release.staleness import Standing
 from contracts.runtime_invariants import Finding, Watch
 from contracts.times import Clock, SystemClock, rfc3339
 from rails.sdk import AdapterClient
@@ -86,7 +87,7 @@ class Writer:
         self._adapter = AdapterClient(Path(config.adapter_socket))
         self._following = Following(
             config, clock, on_active=self._activated, on_refused=self._refused, on_revocations=self._revoked,
-            halted=lambda: bool(self._watch.halted) or self._orders.here().halted is not None,
+            halted=lambda: bool(self._watch.halted) or self._orders.here().halted is not None, on_aged=self._aged,
         )  # fmt: skip
         self._watch = Watch(
             lambda: invariants.of_writer(config, clock, self._following.active()),
@@ -220,6 +221,7 @@ class Writer:
             "stopped": {"code": stopped.code, "detail": stopped.detail} if stopped is not None else None,
             "broken": [one.id for one in self._watch.broken],
             "orders": list(self._orders.here().numbers),
+            "standing": {name: getattr(active.standing, name) for name in ("lease", "role", "caps_percent")},
         }
 
     async def _measured(self, active: ActiveRelease) -> _Gauge:
@@ -252,6 +254,15 @@ class Writer:
             await transaction.value(
                 "add_revocations", release.revocations_version, orjson.dumps(release.revocations).decode()
             )
+
+    async def _aged(self, release: VerifiedRelease, found: Standing) -> None:
+        """Each step of a release that grows old, and that it is fresh again, is evidence."""
+        await self._event("release_aged", {
+            "number": release.number, "metadata_digest": release.metadata_digest, "lease_step": found.lease,
+            "role_step": found.role, "caps_percent": found.caps_percent, "stopped": found.stopped,
+            "lease_expires_at": rfc3339(release.lease_expires_at), "release_expires_at": rfc3339(release.expires_at),
+            "reason_code": "RELEASE_EXPIRED" if found.stopped else None,
+        })  # fmt: skip
 
     async def _refused(self, number: int, code: str) -> None:
         await self._event("release_refused", {"number": number, "reason_code": code})

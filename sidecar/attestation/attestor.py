@@ -22,6 +22,7 @@ from datetime import datetime
 from typing import Any
 
 from contracts.errors import NotTrusted, Refused
+from contracts.release.staleness import revocations_age_s_max
 from sidecar.attestation.certificates import Certificate, Certificates
 from sidecar.attestation.claims import Claims, check_binding, check_times, read_claims
 from sidecar.attestation.issuers import Issuers
@@ -54,7 +55,7 @@ class Attestor:
         self._audience: str = manifest["audience"]
         self._skew_s: int = manifest["clock_skew_s"]
         self._lifetime_s_max: int = settings["attestation"]["token_lifetime_s_max"]
-        self._revocations_age_s_max: int = settings["ages_max_s"]["revocations"]
+        self._revocations_age_s_max: int = revocations_age_s_max(manifest)
         self._content_types = content_types
         self._certificates = Certificates(environment_data["certificate_authorities"], environment=environment)
         self._issuers = Issuers(environment_data["issuers"])

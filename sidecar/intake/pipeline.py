@@ -18,6 +18,7 @@ import orjson
 from contracts.calendar import business_context
 from contracts.canonical_fast import fast_canonical_bytes
 from contracts.errors import CannotEvaluate, SymphonyError
+from contracts.release import staleness
 from contracts.times import Clock, parse_rfc3339, rfc3339
 from contracts.wire import Client, ConnectionLost
 from rails.sdk import AdapterClient, Currency, NormaliseAnswer, RailContext, References, Refusal
@@ -56,6 +57,8 @@ class View:
     stopped: tuple[str, str] | None = None
     broken: tuple[str, ...] = ()
     orders: tuple[int, ...] = ()
+    standing: dict[str, int] = field(default_factory=dict)
+    """Steps reached of ``lease`` and ``role``, and ``caps_percent``, as the writer says."""
 
     def demand_open(self) -> None:
         """Raise while the service takes nothing new: its own invariants say so (``SERVICE_HALTED``), or cannot be asked."""
@@ -64,7 +67,7 @@ class View:
 
     def demand_fresh(self, now: datetime) -> None:
         """Raise unless release, lease and the writer's word are young enough."""
-        self.active.release.check_live(now)
+        staleness.demand(self.active.release, now)
         if now - self.as_of > timedelta(seconds=self.active.settings["ages_max_s"]["usage"]):
             raise CannotEvaluate("STORE_UNAVAILABLE", "the writer has not been heard for too long")
 
@@ -252,7 +255,7 @@ def view_of(active: ActiveRelease, state: dict[str, Any]) -> View:
     stopped = state.get("stopped")
     return View(
         active, parse_rfc3339(state["as_of"]), usage, day, (stopped["code"], stopped["detail"]) if stopped else None,
-        tuple(state.get("broken", ())), tuple(state.get("orders", ())),
+        tuple(state.get("broken", ())), tuple(state.get("orders", ())), state.get("standing", {}),
     )  # fmt: skip
 
 

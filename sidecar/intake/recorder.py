@@ -132,7 +132,7 @@ class Recorder:
             known_json = await transaction.value(
                 "judge_batch", self._store.stream, self._store.epoch, active.settings["timezone"], *_questions(batch)
             )
-            judged = judge(batch, Known.of(known_json), active.governed.under(self._orders()))
+            judged = judge(batch, Known.of(known_json), active.governed.under(self._orders(), active.standing))
             made = rows.build(
                 judged, first_seq=self._store.next_seq, recorded_at=rfc3339(self._clock.now()), frame=frame
             )

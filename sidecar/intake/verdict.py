@@ -147,7 +147,7 @@ def _judge_item(n: int, i: int, item: HandedItem, participant: str, known: Known
     if not item.allow and fixed != "AGENT_MISMATCH":  # the officers' reason says more than a cap that is missing
         return JudgedItem(item, item.reasons[0] if item.reasons else "POLICY_DENIED", ",".join(item.reasons))
     if fixed is not None:
-        return JudgedItem(item, fixed)
+        return JudgedItem(item, fixed, governed.because(fixed))
     duplicate = known.duplicates.get((n, i))
     if duplicate is not None:
         return JudgedItem(item, "DUPLICATE_TRANSACTION", duplicate[0] if duplicate[1] == participant else "")
@@ -155,7 +155,7 @@ def _judge_item(n: int, i: int, item: HandedItem, participant: str, known: Known
         return JudgedItem(item, "DUPLICATE_TRANSACTION")
     over = _take_usage(known, governed, participant, instruction)
     if over is not None:
-        return JudgedItem(item, over)
+        return JudgedItem(item, over, governed.because(over))
     known.accepted_keys.add(instruction["business_key"])
     sequence, tenant = known.counters[participant]
     known.counters[participant] = (sequence + 1, tenant)

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from contracts.canonical import sha256_hex
+from contracts.release.staleness import revocations_age_s_max
 from contracts.times import SystemClock, rfc3339
 from sidecar.attestation import Attestor, Presented, RevocationView
 from symphony import places
@@ -87,7 +88,7 @@ def revoked() -> list[Case]:
     """INV-TRUST-001: what is revoked is refused, and so is everything when nobody vouches for the revocations now."""
     station = _Station()
     der, token = station.credential.der, station.token()
-    age = timedelta(seconds=station.manifest["sidecar"]["ages_max_s"]["revocations"] + 1)
+    age = timedelta(seconds=revocations_age_s_max(station.manifest) + 1)
 
     def with_entry(kind: str, identifier: str) -> str:
         moment = rfc3339(station.now)
