@@ -212,6 +212,8 @@ _TABLE: tuple[tuple[str, str, int, str, str, str, bool], ...] = (
      "retry: the ledger is fetching it", True),
     ("RELEASE_SUPERSEDED", "ledger", 409, "AB08", "the permit names a release that is no longer active",
      "decide again and retry", True),
+    ("RELEASE_STALE", "ledger", 503, "AB08", "the release has grown old here; its schedule permits no such value",
+     "restore the link to the control plane, or renew the release; then retry", True),
     ("PURPOSE_NOT_BUILT", "ledger", 501, "NARR", "this purpose is in the API but not built",
      "use post or seal", False),
     ("POSTING_CONFLICT", "ledger", 409, "DU04", "the instruction was posted with other content",

@@ -11,12 +11,13 @@ The order of the checks; each refusal before the last means that surely nothing 
    policy and the instruction of the body                                   PERMIT_*
 7. the purpose is built                                                     PURPOSE_NOT_BUILT
    the ledger's own invariants hold (PIL-05)                                SERVICE_HALTED, STORE_UNAVAILABLE
+   a release that has grown old permits the value (design section 4)        RELEASE_STALE
 8. the database's own rules (migrations/ledger/0004_functions.sql)          PERMIT_SUPERSEDED, POSTING_CONFLICT,
                                                                             ACCOUNT_UNKNOWN
 
-While halted, a posting that was made is still told to whoever repeats it (``REPEATED``, ``POSTING_CONFLICT``): "halted" would
-say that surely nothing was posted. Nothing can post: the database is asked as for an account that is not admitted. A seal
-is refused: it would change what may post, and recovery asks again.
+While halted, and over what an old release permits, a posting that was made is still told to whoever repeats it (``REPEATED``,
+``POSTING_CONFLICT``): "halted" would say that surely nothing was posted. Nothing can post: the database is asked as for an
+account that is not admitted. While halted a seal is refused: it would change what may post, and recovery asks again.
 
 ``OUTCOME_UNKNOWN`` is the one answer after which a posting may exist: ask with a seal. Every other refusal of a peer
 with a certificate is recorded before it is answered (refusals.py).
@@ -130,12 +131,15 @@ class Intake:
         raise Refused("PURPOSE_NOT_BUILT", f"{purpose} is not built")
 
     async def _post(self, effect: Effect) -> Reply:
-        stopped = self._watch.stopped()
+        stopped = self._watch.stopped() or self._beyond(effect.body)
         asked = effect if stopped is None else replace(effect, admitted=False)
         answer = await self._posts.submit(asked, timeout_s=config.REQUEST_TIMEOUT_S)
         if stopped is not None and answer.outcome == "ACCOUNT_UNKNOWN":
             raise stopped
         return _posted(effect, answer)
+
+    def _beyond(self, document: dict[str, Any]) -> SymphonyError | None:
+        return self._window.beyond(document["debit_agent"], document["currency"], document["amount_minor"])
 
     def _checked(self, presented: permit.Permit, body: bytes, seen: Seen) -> Effect:
         terms = self._window.choose(presented.claims.release_number)

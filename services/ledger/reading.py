@@ -87,7 +87,10 @@ class Books:
             raise CannotEvaluate("NO_ACTIVE_RELEASE", "no valid release is active")
         await self._database.transaction(text("highest_release"), ())
         broken = self._watch.broken
-        warnings = {"warnings": [one.id for one in broken]} if broken else {}
+        warnings: dict[str, Any] = {"warnings": [one.id for one in broken]} if broken else {}
+        standing = self._window.standing
+        if standing.why:
+            warnings["stale"] = standing.why
         return _reply({"status": "ready", "release_number": terms.number, "policy_digest": terms.policy_digest,
                        "release_live_until": rfc3339(terms.live_until)} | warnings)  # fmt: skip
 

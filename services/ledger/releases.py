@@ -6,7 +6,8 @@ Rules:
   unless it has run out or is revoked;
 * a higher number triggers a fetch and answers ``RELEASE_NOT_YET``, a lower one ``RELEASE_SUPERSEDED``;
   both say that the request was surely not taken;
-* with no valid release everything is refused ``NO_ACTIVE_RELEASE``: also when the active one has run out;
+* with no valid release everything is refused ``NO_ACTIVE_RELEASE``: also when the active one has run out and the schedule of
+  its manifest has ended; until then payments over what that leaves are refused ``RELEASE_STALE``, and seals go on;
 * after a restart the release before is not known, and nothing is taken under it;
 * a refresh that fails changes nothing but the log and the report: the old release stays.
 """
@@ -17,12 +18,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Protocol
 
 from contracts.errors import CannotEvaluate, NotTrusted, Refused, SymphonyError
 from contracts.insecure import warn_of_wildcards
 from contracts.release import VerifiedRelease
+from contracts.release.aging import Aging
 from contracts.release.bell import Bell, meanwhile, patience
+from contracts.release.staleness import FRESH, Standing
 from contracts.times import Clock
 from services.ledger.config import FETCH_INTERVAL_MIN_S, GRACE_S, REPORT_INTERVAL_S
 from services.ledger.terms import Revoked, Terms, terms_of
@@ -62,8 +66,11 @@ class Follower(Protocol):
 class ReleaseWindow:
     """The active release, the one before, and the revocations."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, aging: Path | None = None) -> None:
+        """``aging``: the file that keeps over restarts how old the release was."""
         self.clock = clock
+        self._aging = Aging(clock, aging)
+        self._release: VerifiedRelease | None = None
         self._active: Terms | None = None
         self._before: Terms | None = None
         self._activated_at = datetime.min.replace(tzinfo=clock.now().tzinfo)
@@ -72,10 +79,26 @@ class ReleaseWindow:
 
     @property
     def active(self) -> Terms | None:
-        """The terms in force, if they have not run out."""
-        if self._active is None or self.clock.now() >= self._active.live_until:
-            return None
-        return self._active
+        """The terms in force, if their schedule has not ended."""
+        return None if self._active is None or self.standing.stopped else self._active
+
+    @property
+    def standing(self) -> Standing:
+        """What the release still permits; of none, nothing tightens."""
+        return FRESH if self._release is None else self._aging.standing(self._release)
+
+    def beyond(self, debit_agent: str, currency: str, amount_minor: int) -> CannotEvaluate | None:
+        """Why a payment of this value may not be posted now, if so: the release has grown old."""
+        terms, standing = self._active, self.standing
+        most = None if terms is None else terms.payment_max(standing, debit_agent, currency)
+        return None if most is None or amount_minor <= most else CannotEvaluate("RELEASE_STALE", standing.why)
+
+    def note_age(self) -> None:
+        """Say once that a step is reached or left, and keep it. Blocking."""
+        found = None if self._release is None else self._aging.entered(self._release)
+        if found is not None:
+            _LOG.warning("release: %s", found.why or "fresh again, full caps")
+            self._aging.keep(found)
 
     def adopt(self, release: VerifiedRelease) -> None:
         """Take over what the follower holds now: a new release, or newer revocations and lease of the same."""
@@ -84,13 +107,13 @@ class ReleaseWindow:
             self._before, self._activated_at = self._active, self.clock.now()
             _LOG.info("release %d is active", terms.number)
             warn_of_wildcards("the ledger", release.environment_data)
-        self._active, self.revoked = terms, Revoked(release.revocations)
+        self._active, self._release, self.revoked = terms, release, Revoked(release.revocations)
 
     def withdraw(self) -> None:
         """Hold nothing any longer: the follower found its active release revoked."""
         if self._active is not None:
             _LOG.error("release %d is withdrawn: everything is refused", self._active.number)
-        self._active = self._before = None
+        self._active = self._before = self._release = None
 
     def choose(self, number: int) -> Terms:
         """The terms under which a permit that names release ``number`` is judged."""
@@ -174,5 +197,6 @@ class Following:
         await self._tell()
 
     async def _tell(self) -> None:
+        await asyncio.to_thread(self._window.note_age)
         if self._report is not None:
             await self._report(self._follower.active, self._follower.refused)

@@ -19,6 +19,7 @@ import orjson
 
 from contracts.errors import CannotEvaluate, SymphonyError
 from contracts.release import VerifiedRelease
+from contracts.release.staleness import FRESH, Standing, standing
 from contracts.release.status import status_report
 from contracts.times import Clock
 from services.ledger.config import REPORT_INTERVAL_S
@@ -42,6 +43,8 @@ class FleetReporter:
         """Why the ledger takes nothing new, if so; the ledger sets it."""
         self.delivered: Callable[[], int | None] = lambda: None
         """The newest release that was shown here; the ledger sets it."""
+        self.standing: Callable[[VerifiedRelease], Standing] = lambda active: standing(active, self._clock.now())
+        """What the release still permits; the ledger sets it."""
         self._last: bytes = b""
         self._sent_at = -REPORT_INTERVAL_S
 
@@ -60,12 +63,13 @@ class FleetReporter:
             _LOG.warning("the control plane answers a status report with %d", status)
 
     def _body(self, active: VerifiedRelease | None, refused: tuple[int, str] | None) -> bytes:
-        now = self._clock.now()
-        stopped = self.stopped()
-        ready = stopped is None and active is not None and now < min(active.expires_at, active.lease_expires_at)
+        stopped, old = self.stopped(), FRESH if active is None else self.standing(active)
+        ready = stopped is None and active is not None and not old.stopped
         halted = stopped is not None and stopped.code == "SERVICE_HALTED"
         return orjson.dumps(
-            status_report(self._identity, active, refused, delivered=self.delivered(), ready=ready, halted=halted)
+            status_report(
+                self._identity, active, refused, delivered=self.delivered(), ready=ready, halted=halted, stale=old.mode
+            )
         )
 
     def _send(self, body: bytes) -> int:

@@ -16,6 +16,7 @@ import uvicorn
 
 from contracts.errors import CannotEvaluate
 from contracts.release import HttpsSource, PinnedRoot, ReleaseFollower
+from contracts.release.aging import FILE as AGING
 from contracts.release.bell import Bell
 from contracts.runtime_invariants import Finding, Watch
 from contracts.times import Clock, SystemClock
@@ -105,7 +106,7 @@ class Ledger:
     ) -> None:
         self._settings = settings
         clock = clock or SystemClock()
-        self.window = ReleaseWindow(clock)
+        self.window = ReleaseWindow(clock, settings.release.folder / AGING)
         poll_s = settings.release_poll_ms / 1000
         self._following = Following(follower, self.window, poll_s=poll_s, report=report, bell=bell)
         self._database = Database(settings.database_url)
@@ -118,6 +119,7 @@ class Ledger:
         if isinstance(report, FleetReporter):
             report.stopped = self.watch.stopped
             report.delivered = lambda: follower.delivered
+            report.standing = lambda _: self.window.standing
         posts = Batcher("post", partial(post, self._database), _instruction, **_BOUNDS)
         seals = Batcher("seal", partial(seal, self._database), _instruction, **_BOUNDS)
         self._batchers = (posts, seals)

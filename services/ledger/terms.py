@@ -4,7 +4,9 @@ Rules:
 
 * a permit key is one that the release lists and no revocation in force names;
 * an agent has a settlement account when the release lists it, or admits any agent, which only ``sandbox`` may;
-* a currency is one that the release lists as money.
+* a currency is one that the release lists as money;
+* while the release is old (``contracts.release.staleness``) a payment is at most what its schedule leaves of the highest cap of
+  a participant that speaks for the debit agent: a posting names no participant. The sidecar's own caps are exact.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from contracts.caps import ANY, cap_of
 from contracts.release import VerifiedRelease
+from contracts.release.staleness import Standing, stops_at
 from contracts.times import parse_rfc3339
 
 
@@ -22,7 +26,8 @@ from contracts.times import parse_rfc3339
 class Terms:
     """A release as the hot path needs it. ``keys``: key id → public key and sidecar, as ``contracts.permit`` wants.
 
-    ``live_until``: when the release or the lease on it (the timestamp's expiry) runs out, whichever is first.
+    ``live_until``: when the schedule of the release or of the lease on it (the timestamp's expiry) ends, whichever is first;
+    ``data``: the environment's.
     """
 
     environment: str
@@ -36,11 +41,21 @@ class Terms:
     agents: frozenset[str]
     any_agent: bool
     currencies: frozenset[str]
+    data: Mapping[str, Any]
 
     def admits(self, debit_agent: str, credit_agent: str, currency: str) -> bool:
         """Whether both settlement accounts may be opened."""
         listed = self.any_agent or (debit_agent in self.agents and credit_agent in self.agents)
         return listed and currency in self.currencies
+
+    def payment_max(self, standing: Standing, debit_agent: str, currency: str) -> int | None:
+        """The most that a payment may be while the release is old; ``None`` for no bound of ours."""
+        if not standing.tightens:
+            return None
+        data = dict(self.data)
+        speakers = [one for one in data["participants"] if {debit_agent, ANY}.intersection(one["agents"])]
+        caps = [cap for one in speakers or [{}] if (cap := cap_of(data, one, currency)) is not None]
+        return max((standing.lower(currency, cap)["payment_minor_max"] for cap in caps), default=0)
 
 
 def terms_of(release: VerifiedRelease) -> Terms:
@@ -51,13 +66,14 @@ def terms_of(release: VerifiedRelease) -> Terms:
         number=release.number,
         metadata_digest=release.metadata_digest,
         policy_digest=release.policy_digest,
-        live_until=min(release.expires_at, release.lease_expires_at),
+        live_until=stops_at(release),
         audience=release.manifest["audience"],
         skew_s=release.manifest["clock_skew_s"],
         keys={entry["key_id"]: entry for entry in data["permit_keys"]},
         agents=frozenset(data["agents"]),
         any_agent=bool(data["wildcards"]["agents"]) and release.environment == "sandbox",
         currencies=frozenset(code for code, entry in data["currencies"].items() if entry["money"]),
+        data=data,
     )
 
 
