@@ -155,6 +155,30 @@ def test_a_hostile_name_forges_no_line_of_the_screen(sign: str) -> None:
     assert f" {name}" not in "".join(lines), "it stands between quotation marks, if it stands as it is"
 
 
+SCHEDULE = [{"after_s": 0, "caps_percent": 50}, {"after_s": 3600, "stop": True}]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (None, SCHEDULE, "stop at once → at its end 50 % of the caps; 3,600 s after stop (looser)"),
+        (SCHEDULE, None, "at its end 50 % of the caps; 3,600 s after stop → stop at once (tighter)"),
+        (SCHEDULE, [{"after_s": 0, "caps_percent": 40}, SCHEDULE[1]], "(tighter)"),
+        (SCHEDULE, [SCHEDULE[0], {"after_s": 7200, "stop": True}], "(looser)"),
+        (SCHEDULE, [SCHEDULE[0], {"after_s": 60, "caps_percent": 50}, SCHEDULE[1]], "(neutral)"),
+        (SCHEDULE, [{"after_s": 0, "caps_percent": 60}, {"after_s": 60, "stop": True}], "(not classified)"),
+        (SCHEDULE, [{"after_s": "soon"}], '→ [{"after_s": "soon"}] (not classified)'),
+    ],
+    ids=range(7),
+)  # fmt: skip
+def test_a_schedule_is_compared_by_what_it_permits_at_every_moment(before: Any, after: Any, words: str) -> None:
+    """Inserting a step is no change of each step after it; no schedule is a stop at the end."""
+    one, other = ({**manifests()["reference-rail"], "staleness": {"lease": value} if value else {}} for value in (before, after))
+    (found,) = said(difference(release(manifest=one), release(manifest=other)))
+    assert found.startswith("when the lease of reference-rail runs out: ")
+    assert found.endswith(words)
+
+
 def test_schemas_services_and_the_gate_are_compared_too() -> None:
     before = release()
     after = {**before, "schemas/iso20022/pacs.008.001.08.xsd": XSD + b" ", "services/core-ledger.json": canonical_bytes(manifests()["core-ledger"])}

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from contracts.caps import ANY, cap_of
 from contracts.money import grouped_text
+from contracts.release import staleness
 from symphony.release.diff.meaning import (
     CAP,
     GAIN,
@@ -25,6 +26,7 @@ from symphony.release.diff.meaning import (
     LOSS,
     MORE,
     NEVER,
+    SCHEDULE,
     UNORDERED,
     Meaning,
     pattern_of,
@@ -227,6 +229,9 @@ def _leaf(
         one = _amount(before, stood, meaning, names, pair.before)
         other = _amount(after, stands, meaning, names, pair.after)
         return Change(part, path, what, f"{label}: {one} → {other}", effect, before, after)
+    if meaning.looser == SCHEDULE:
+        words = f"{label}: {_steps(before)} → {_steps(after)}"
+        return Change(part, path, what, words, _schedule_effect(before, after), before, after)
     if meaning.looser in {GAIN, LOSS}:
         entry = after if what == ADDED else before
         words = f"{label} {what}" + (f" with {_entry(entry)}" if what == ADDED else f" (was {_entry(entry)})")
@@ -235,6 +240,23 @@ def _leaf(
         return Change(part, path, what, words, _effect_of_entry(meaning.looser, what), before, after)
     words = f"{label}{_colon(label)} {_unit(before, meaning.unit)} → {_unit(after, meaning.unit)}"
     return Change(part, path, what, words, _effect(meaning.looser, before, after), before, after)
+
+
+def _steps(value: Any) -> str:
+    try:
+        return "stop at once" if value is ABSENT else staleness.words(value)
+    except (AttributeError, TypeError, KeyError, ValueError):
+        return _shown(value)
+
+
+def _schedule_effect(before: Any, after: Any) -> str:
+    """By what is permitted at every moment; a release without a schedule stops at the end of its lease or role."""
+    one, other = (None if value is ABSENT else value for value in (before, after))
+    try:
+        found = staleness.compare(one, other)
+    except (AttributeError, TypeError, KeyError, ValueError):
+        return NOT_CLASSIFIED  # no schedule that the schema admits
+    return {staleness.LOOSER: LOOSER, staleness.TIGHTER: TIGHTER, staleness.SAME: NEUTRAL}.get(found or "", NOT_CLASSIFIED)
 
 
 def _colon(label: str) -> str:

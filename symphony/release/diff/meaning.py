@@ -5,7 +5,8 @@ names is shown by its path and counted as not classified, never left out (``docu
 line here; ``tests/releases/test_diff.py`` holds the table to the schemas.
 
 ``looser``: MORE or LESS (of a number), GAIN or LOSS (of the entry or member), NEVER (it changes what nothing enforces), OPEN (the
-meaning is known, the direction is not), or a tuple of values from tight to loose. CAP judges by the cap that stands.
+meaning is known, the direction is not), or a tuple of values from tight to loose. CAP judges by the cap that stands, SCHEDULE by
+what ``contracts.release.staleness`` permits at every moment.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-MORE, LESS, GAIN, LOSS, NEVER, OPEN, CAP = "more", "less", "gain", "loss", "never", "open", "cap"
+MORE, LESS, GAIN, LOSS, NEVER, OPEN, CAP, SCHEDULE = "more", "less", "gain", "loss", "never", "open", "cap", "schedule"
 SWITCH = (False, True)
 
 
@@ -87,6 +88,8 @@ _TABLE: dict[str, Meaning] = {
     "services/{service}/service": Meaning("name of {service}", OPEN),
     "services/{service}/kind": Meaning("kind of {service}", OPEN),
     "services/{service}/audience": Meaning("audience of {service}", OPEN),
+    "services/{service}/staleness/lease": Meaning("when the lease of {service} runs out", SCHEDULE),
+    "services/{service}/staleness/role": Meaning("when the release of {service} runs out", SCHEDULE),
     "services/{service}/clock_skew_s": Meaning("clock skew taken by {service}", MORE, "s"),
 }
 _SIDECAR: dict[str, Meaning] = {
