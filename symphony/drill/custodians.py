@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from contracts.keys import new_private_key, public_hex
-from contracts.release import ReleaseFollower
+from contracts.release import ReleaseFollower, staleness
 from symphony.drill.officers import followed, in_force
 from symphony.drill.report import Report, demand, refused
 from symphony.drill.thief import Thief
@@ -60,6 +60,7 @@ def online_keys_stolen(world: World, report: Report) -> list[str]:
         in_force(again, number)
     return [
         "Stolen online keys freeze whom the thief serves until the release's own end (sandbox 90 days, production 30).",
+        "After that end they go on only as long, and as far, as the schedule of their manifest permits.",
         "They invent nothing: the officers' signatures are asked for at every sidecar.",
         "A sidecar that sees only his mirror does not learn of the new root: bring it back to the control plane.",
         "The change takes two roots, with a restart of the control plane between them: old and new keys, then only the new.",
@@ -98,7 +99,7 @@ def root_expired(world: World, report: Report) -> list[str]:
     sidecar, _ = followed(world, report)
     ends = world.published().root.expires
     with report.step("the year passes; releases are renewed in time", "trust status warns 30, 7 and 1 days before"):
-        world.clock.moved += ends - world.clock.now() - timedelta(days=40)
+        world.clock.moved += ends - world.clock.now() - timedelta(minutes=1)
         number = world.renewed(1, "alice", ["bruno", "chanda"])
         world.promoted(number)
         sidecar.refresh()
@@ -110,16 +111,7 @@ def root_expired(world: World, report: Report) -> list[str]:
                 for one in status(published, ends - timedelta(days=days, minutes=-1))["roles"]
             }
             demand((found["root"], found["targets"]) == (days, days), f"{days} days before: {found}")
-    with report.step("root runs out", "RELEASE_EXPIRED: sidecars take nothing new; trust status is red"):
-        world.clock.moved += ends - world.clock.now() + timedelta(minutes=1)
-        refused("RELEASE_EXPIRED", sidecar.refresh)
-        assert sidecar.active is not None
-        active = sidecar.active
-        refused("RELEASE_EXPIRED", lambda: active.check_live(world.clock.now()))
-        demand(
-            exit_code(status(world.published(), world.clock.now()), fail_on_warn=False) == RED,
-            "trust status is not red",
-        )
+    _tightens_and_stops(world, report, sidecar, ends)
     with report.step(
         "custodians sign root 2 and targets 2, a security officer the list", "published as one, though all has run out"
     ):
@@ -137,6 +129,7 @@ def root_expired(world: World, report: Report) -> list[str]:
         in_force(sidecar, number)
         assert sidecar.active is not None
         sidecar.active.check_live(world.clock.now())
+        demand(not staleness.standing(sidecar.active, world.clock.now()).tightens, "its caps are still lowered")
     with report.step("it restarts while the control plane is away", "it starts on what it holds, under root 2"):
         world.stop()
         started = world.sidecar("awake").start()
@@ -145,9 +138,27 @@ def root_expired(world: World, report: Report) -> list[str]:
         assert started is not None
         started.check_live(world.clock.now())
     return [
-        "When root runs out, sidecars stop taking payments at that moment: the schedule that tightens is not built.",
+        "When root runs out, sidecars take no timestamp any more and tighten by their manifest's schedule; at its end they stop.",
+        "With our manifests that is four hours after the lease; with one that has no schedule, at the moment that root runs out.",
         "A new root, targets and list bring them back by themselves; nothing is enrolled by hand.",
     ]
+
+
+def _tightens_and_stops(world: World, report: Report, sidecar: ReleaseFollower, ends: datetime) -> None:
+    with report.step("root runs out", "RELEASE_EXPIRED: no timestamp is taken any more; the sidecar tightens by its schedule"):
+        world.clock.moved += ends - world.clock.now() + timedelta(minutes=1)
+        refused("RELEASE_EXPIRED", sidecar.refresh)
+        assert sidecar.active is not None
+        active = sidecar.active
+        permitted = staleness.standing(active, world.clock.now())
+        demand(permitted.tightens and not permitted.stopped, f"it does not tighten: {permitted}")
+    with report.step("nobody mends it until the schedule ends", "RELEASE_EXPIRED: it takes nothing; trust status is red"):
+        world.clock.moved += staleness.stops_at(active) - world.clock.now()
+        refused("RELEASE_EXPIRED", lambda: staleness.demand(active, world.clock.now()))
+        demand(
+            exit_code(status(world.published(), world.clock.now()), fail_on_warn=False) == RED,
+            "trust status is not red",
+        )
 
 
 def quorum_lost(world: World, report: Report, new: World) -> list[str]:
@@ -182,7 +193,7 @@ def quorum_lost(world: World, report: Report, new: World) -> list[str]:
     with new:
         _enrol_by_hand(world, new, report, number)
     return [
-        f"Until {ends.date()} releases, approvals and revocations go on; after that every sidecar stops (RELEASE_EXPIRED).",
+        f"Until {ends.date()} releases, approvals and revocations go on; then every sidecar tightens by its schedule and stops.",
         "No key can be added or removed: a stolen officer's key stays an officer's, and still approves nothing alone.",
         "Another trust is another pinned root, enrolled by hand at each sidecar and ledger.",
         "Their durable records of accepted releases are kept.",

@@ -10,9 +10,10 @@ import pytest
 
 from contracts.errors import CannotEvaluate
 from contracts.insecure import InsecureWarning
+from contracts.release import staleness
 from contracts.runtime_invariants import Watch
 from contracts.times import rfc3339
-from sidecar.acceptor import Acceptor
+from sidecar.acceptor import Acceptor, create_app
 from sidecar.attestation.rejects import RejectLimiter
 from tests.sidecar import support
 
@@ -174,3 +175,25 @@ async def test_a_release_with_wildcards_is_warned_of_once_at_its_activation() ->
         await made.follow_once()
     await made.follow_once()
     assert world.view is not None
+
+
+async def test_how_old_the_release_is_stands_in_readiness_and_metrics_and_at_the_end_nothing_is_taken() -> None:
+    """The writer's word for the step; the stop also by the acceptor's own reading of the manifest."""
+    world = World()
+    world.moment = datetime.now(UTC)
+    made = acceptor(world)
+    made.instructions = SimpleNamespace(counts={})
+    made.pipeline.batchers = ()
+    world.state = said(standing={"lease": 1, "role": 2, "caps_percent": 50})
+    await made.follow_once()
+    routes: dict[str, Any] = {route.path: route.endpoint for route in create_app(made).routes if hasattr(route, "endpoint")}
+    ready = await routes["/health/ready"](None)
+    assert (ready.status_code, ready.body) == (200, b"ready release=1 stale=lease-1,role-2 caps_percent=50\n")
+    shown = (await routes["/metrics"](None)).body.decode()
+    assert 'symphony_release_staleness_step{clock="role"} 2.0' in shown
+    assert "symphony_release_caps_percent 50.0" in shown
+    stop_s = staleness.revocations_age_s_max(support.manifest())
+    world.state = said(as_of=rfc3339(world.moment), fetched_at=rfc3339(world.moment - timedelta(seconds=stop_s)))
+    await made.follow_once()
+    stopped = await routes["/health/ready"](None)
+    assert (stopped.status_code, stopped.body) == (503, b"RELEASE_EXPIRED\n")

@@ -200,9 +200,10 @@ async def test_a_refusal_is_told_until_it_was_heard_and_then_no_more(made: Made)
 
 
 async def test_a_release_whose_lease_has_run_out_is_none(made: Made) -> None:
-    """Fail closed."""
+    """Fail closed, without a schedule; with a schedule in its manifest, at that schedule's end (``test_pure_staleness``)."""
     following, follower, _ = made()
     gone = support.release(1)
+    del gone.manifest["staleness"]
     follower.held = replace(gone, lease_expires_at=gone.fetched_at)
     await following.start()
     assert following.active() is None
