@@ -8,6 +8,7 @@ from typing import Any
 
 from contracts.errors import CannotEvaluate
 from contracts.keys import key_id_of, load_private_key, public_hex
+from contracts.release import staleness
 from contracts.schemas import check
 from symphony.places import folder
 from symphony.stack.credentials import issuer_entry, load_key
@@ -52,14 +53,16 @@ def environment_data(layout: Layout, template: dict[str, Any]) -> dict[str, Any]
 
 
 def manifests_in(chosen: Path | None) -> dict[str, dict[str, Any]]:
-    """Service manifests of a folder by service name, checked against their schema; the repo's own without one."""
+    """Service manifests of a folder by service name, each sound by itself and with the others; the repo's own without one."""
     place = chosen or folder("manifests")
     found = {}
     for path in sorted(place.glob("*.json")):
         document = json.loads(path.read_text())
         if document.get("schema") == "symphony.service/1":
             check("symphony.service/1", document, code="RELEASE_MANIFEST")
+            staleness.check_manifest(document)
             found[document["service"]] = document
     if not found:
         raise CannotEvaluate("CONFIGURATION", f"{place} holds no service manifest")
+    staleness.check_agree(found)
     return found

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from contracts import schemas
 from contracts.errors import CannotEvaluate, NotTrusted
 from contracts.release import ReleaseFollower, load_held, staleness
 from contracts.release.contents import verify_contents
@@ -15,6 +18,7 @@ from contracts.release.held import HeldReleases
 from contracts.release.record import FileRecord
 from contracts.release.rules import verify_role
 from contracts.release.trust import root_of, trust_of
+from symphony.stack.environment import manifests_in
 from tests.releases.support import ENVIRONMENT, SERVICE, Mirror, World, manifests
 
 ENDLESS = [{"after_s": 0, "caps_percent": 50}]
@@ -56,6 +60,25 @@ def test_who_proposes_and_who_approves_refuses_what_is_unsound_or_does_not_agree
     role = verify_role(trust, world.signed(made), ENVIRONMENT)
     with pytest.raises(NotTrusted, match="RELEASE_MANIFEST"):
         verify_contents(trust, role, made.files)
+
+
+@pytest.mark.parametrize(
+    ("service", "schedule"), [("reference-rail", {"lease": ENDLESS}), ("core-ledger", None)], ids=["unsound", "does not agree"]
+)
+def test_a_folder_with_such_manifests_is_refused_before_anything_is_built(tmp_path: Path, service: str, schedule: Any) -> None:
+    """What ``symphony up``, ``release collect`` and ``release propose --from`` read."""
+    for name, one in with_schedule(**{service.replace("-", "_"): schedule}).items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(one))
+    with pytest.raises(NotTrusted, match="RELEASE_MANIFEST"):
+        manifests_in(tmp_path)
+
+
+def test_the_schedule_of_the_page_is_sound() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs/explanation/when-a-release-grows-old.md"
+    shown = json.loads("{" + page.read_text("utf-8").partition("```json\n")[2].partition("```")[0] + "}")
+    made = {**manifests()[SERVICE], **shown}
+    schemas.check("symphony.service/1", made, code="RELEASE_MANIFEST")
+    staleness.check_manifest(made)
 
 
 def test_a_held_release_past_its_end_is_started_on_as_long_as_its_schedule(mirror: Mirror) -> None:
