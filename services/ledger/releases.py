@@ -93,12 +93,12 @@ class ReleaseWindow:
         most = None if terms is None else terms.payment_max(standing, debit_agent, currency)
         return None if most is None or amount_minor <= most else CannotEvaluate("RELEASE_STALE", standing.why)
 
-    def note_age(self) -> None:
-        """Say once that a step is reached or left, and keep it. Blocking."""
+    async def note_age(self) -> None:
+        """Say once that a step is reached or left, and keep it."""
         found = None if self._release is None else self._aging.entered(self._release)
         if found is not None:
             _LOG.warning("release: %s", found.why or "fresh again, full caps")
-            self._aging.keep(found)
+            await asyncio.to_thread(self._aging.keep, found)
 
     def adopt(self, release: VerifiedRelease) -> None:
         """Take over what the follower holds now: a new release, or newer revocations and lease of the same."""
@@ -197,6 +197,6 @@ class Following:
         await self._tell()
 
     async def _tell(self) -> None:
-        await asyncio.to_thread(self._window.note_age)
+        await self._window.note_age()
         if self._report is not None:
             await self._report(self._follower.active, self._follower.refused)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -88,7 +89,7 @@ def test_a_clock_that_jumps_back_and_a_restart_leave_no_step_until_a_new_timesta
     held = aging([Sidecar(clock)], clock, lease_expires_at=clock.now())
     window.adopt(held)
     clock.advance(3700)
-    window.note_age()
+    asyncio.run(window.note_age())
     clock.advance(-3800)
     again = ReleaseWindow(clock, tmp_path / FILE)
     again.adopt(held)
