@@ -6,6 +6,8 @@ import json
 from datetime import timedelta
 from typing import Any
 
+from contracts.release import staleness
+from contracts.release.aging import Aging
 from symphony.release.ceremony import revocation
 from tests.attacks.attacker import Attacker, ours
 from tests.attacks.index import attack
@@ -128,6 +130,21 @@ def test_a_freeze_that_outlasts_the_lease(attacker: Attacker) -> None:
     attacker.is_refused(number=1)
     assert attacker.victim.active is not None
     assert attacker.code_of(lambda: attacker.victim.active.check_live(attacker.world.clock.now())) == "RELEASE_EXPIRED"
+
+
+@attack("a freeze, and the clock set back to before the lease ran out", by="3 contracts.release.staleness", code="RELEASE_EXPIRED")
+def test_a_freeze_with_the_clock_set_back(attacker: Attacker) -> None:
+    """What the schedule left is not given back by a clock, nor by the same timestamp again."""
+    aging, release = Aging(attacker.world.clock), attacker.victim.active
+    assert release is not None
+    attacker.lets_pass(hours=5)
+    attacker.is_refused(number=1)
+    assert aging.standing(release).stopped
+    assert attacker.code_of(lambda: staleness.demand(release, attacker.world.clock.now())) == "RELEASE_EXPIRED"
+    attacker.lets_pass(hours=-5)
+    assert attacker.victim.refresh() is None
+    assert attacker.victim.active is not None
+    assert aging.standing(attacker.victim.active).stopped
 
 
 @attack("an old timestamp replayed", by=TUF, code="RELEASE_ROLLBACK")
