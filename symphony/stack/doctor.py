@@ -81,6 +81,10 @@ def _process(layout: Layout, name: str, pid: int) -> dict[str, Any]:
     return _part(name, where, ok, next_step, detail)
 
 
+_SHOWN = ("warnings=", "orders=", "stale=", "caps_percent=")
+"""Words of an acceptor's ``/health/ready`` that are shown."""
+
+
 def _readiness(answer: tuple[int, str] | None) -> tuple[bool, str]:
     """Whether a service is ready, and what it says: what halts it, or what it warns of."""
     if answer is None:
@@ -91,7 +95,8 @@ def _readiness(answer: tuple[int, str] | None) -> tuple[bool, str]:
     except ValueError:
         said = {}
     if status == HTTPStatus.OK:
-        warnings = said.get("warnings", []) or [word for word in text.split() if word.startswith(("warnings=", "orders="))]
+        warnings = said.get("warnings", []) or [word for word in text.split() if word.startswith(_SHOWN)]
+        warnings += [f"stale: {said['stale']}"] if "stale" in said else []
         return True, " ".join(["ready", *map(str, warnings)])
     code = said.get("reason_code")
     words = f"{code} {said.get('detail', '')}" if code else " ".join(text.split())

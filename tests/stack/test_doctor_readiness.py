@@ -20,6 +20,8 @@ HALTED = {"reason_code": "SERVICE_HALTED", "detail": "INV-029"}
     ((200, "ready release=1 warnings=INV-009\n"), (True, "ready warnings=INV-009")),
     ((200, json.dumps({"status": "ready"})), (True, "ready")),
     ((200, json.dumps({"status": "ready", "warnings": ["INV-009"]})), (True, "ready INV-009")),
+    ((200, "ready release=1 stale=lease-1 caps_percent=50\n"), (True, "ready stale=lease-1 caps_percent=50")),
+    ((200, json.dumps({"status": "ready", "stale": "the lease ran out"})), (True, "ready stale: the lease ran out")),
     ((503, "SERVICE_HALTED INV-014\n"), (False, "does not answer ready: SERVICE_HALTED INV-014")),
     ((503, json.dumps(HALTED)), (False, "does not answer ready: SERVICE_HALTED INV-029")),
 ])  # fmt: skip
