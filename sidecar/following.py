@@ -34,7 +34,7 @@ from sidecar import invariants
 from sidecar.active import ActiveRelease
 from sidecar.config import WriterConfig
 from sidecar.policy.engine import WasmEngine
-from sidecar.store import Fenced
+from sidecar.store import Fenced, StoreConflict
 
 REPORT_TIMEOUT_S = 5
 REPORT_EVERY_S = 2.0
@@ -190,8 +190,9 @@ class Following:
         """The step that is reached, once; then what runs here."""
         try:
             await self._aged()
-        finally:
-            await self._report()
+        except (SymphonyError, StoreConflict) as error:
+            _LOG.warning("the step of a release that grows old is not recorded yet: %s", error)  # it holds; told at the next look
+        await self._report()
 
     async def _aged(self) -> None:
         release = self.last()

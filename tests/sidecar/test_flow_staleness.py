@@ -15,6 +15,7 @@ from contracts.times import SystemClock
 from sidecar import following
 from sidecar import writer as writers
 from sidecar.following import Following
+from sidecar.store import StoreConflict, StoreUnavailable
 from tests.sidecar import support
 from tests.sidecar import test_flow_writer as whole
 from tests.sidecar.stage import Stage
@@ -174,6 +175,30 @@ async def test_a_writer_whose_clock_jumps_back_and_that_starts_again_keeps_its_s
     follower.rounds = [replace(fresh, lease_expires_at=fresh.lease_expires_at + timedelta(minutes=5))]
     await two.refresh()
     assert (_percent(two), told[-1]) == (100, (1, (0, 0)))
+
+
+async def test_a_step_that_could_not_be_recorded_holds_all_the_same_and_is_told_once_the_store_is_back(
+    tmp_path: Path, follower: Follower
+) -> None:
+    """The store's trouble neither loosens nor stops the following of releases."""
+    config = whole.config(type("S", (), {"database": type("D", (), {"writer": ""})})(), tmp_path, "a")  # type: ignore[arg-type]
+    trouble, told = [StoreUnavailable("away"), StoreConflict("no")], []
+
+    async def on_aged(_: VerifiedRelease, found: Any) -> None:
+        if trouble:
+            raise trouble.pop()
+        told.append(found.steps)
+
+    async def nothing(*_: Any) -> None:
+        return
+
+    follower.held = made(lease_s=1)
+    one = Following(config, SystemClock(), on_active=nothing, on_refused=nothing, on_revocations=nothing, on_aged=on_aged)
+    await one.start()
+    for _ in range(4):
+        assert await one.refresh() is None
+        assert _percent(one) == 50
+    assert told == [(1, 0)]
 
 
 def _percent(one: Following) -> int | None:
