@@ -114,14 +114,16 @@ class Following:
         active.standing = self._aging.standing(active.release)
         return None if active.standing.stopped else active
 
-    async def start(self) -> None:
-        """Take up the release already held, verified again offline. Whatever fails is tried again by ``run``."""
+    async def start(self) -> str | None:
+        """Take up the release already held, verified again offline; the code of what fails, which ``run`` tries again."""
         try:
             held = await asyncio.to_thread(self._follower.start)
             if held is not None:
                 await self._activate(held)
         except (SymphonyError, OSError) as error:
             _LOG.error("the held release is not taken up: %s", error)
+            return error.code if isinstance(error, SymphonyError) else "CONFIGURATION"
+        return None
 
     async def run(self) -> None:
         """Refresh until cancelled."""

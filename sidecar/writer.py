@@ -26,6 +26,7 @@ from contracts.keys import load_private_key
 from contracts.release import VerifiedRelease
 from contracts.release.staleness import Standing
 from contracts.runtime_invariants import Finding, Watch
+from contracts.software import installed
 from contracts.times import Clock, SystemClock, rfc3339
 from rails.sdk import AdapterClient
 from sidecar import failpoints, invariants
@@ -51,6 +52,7 @@ from sidecar.intake.handover import (
 from sidecar.intake.recorder import Recorder
 from sidecar.loading import load
 from sidecar.orders import Asked, Orders
+from sidecar.starting import fields_of
 from sidecar.store import Fenced, WriterStore
 from sidecar.store.breaker import Spool
 from sidecar.store.store import EXECUTOR, INGEST
@@ -117,9 +119,10 @@ class Writer:
         await self._watch.at_start()  # before it fences anybody
         numbers = await self._store.begin_epoch()
         await self._orders.start(Path(self._config.release.root))
-        await self._following.start()
+        refused = await self._following.start()
         await self._watch.once()  # what the held release adds (I-KEY-02, INV-015), before anything is served
-        await self._event("startup", {"epoch": numbers.epoch})
+        software = await asyncio.to_thread(installed)
+        await self._event("startup", fields_of(numbers.epoch, software, self._following.last(), refused))
         permits = PermitMaker(load_private_key(Path(self._config.permit_key)), self._config.instance, numbers.epoch)
         self._dispatcher = Dispatcher(
             self._store, self._adapter, permits, active=self._open, service=self._config.service,

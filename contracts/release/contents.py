@@ -21,14 +21,15 @@ from contracts.errors import NotTrusted, Refused
 from contracts.freeze_windows import check_freezes
 from contracts.keys import INTOTO_TYPE, PROPOSAL_TYPE
 from contracts.release import staleness
+from contracts.release.build import named
 from contracts.release.envelope import open_envelope_bytes
 from contracts.release.impact import check_named
 from contracts.release.limits import TARGET_BYTES_MAX
-from contracts.release.model import Role
+from contracts.release.model import GATED_TARGETS, Role
 from contracts.release.trust import Trust
 from contracts.times import rfc3339
 
-GATED = ("policy.wasm", "policy.tar.gz", "invariants.json")
+GATED = GATED_TARGETS
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 TEST_RESULT_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
 PROPOSAL_SCHEMA = "symphony.release/1"
@@ -104,6 +105,7 @@ def verify_proposal(trust: Trust, role: Role, files: Mapping[str, bytes]) -> dic
     if any(not isinstance(proposal.get(f), str) or not proposal[f] for f in ("reason", "change_ticket", "created_at")):
         raise NotTrusted("RELEASE_PROPOSAL", "the proposal lacks its reason, change ticket or time")
     check_named(proposal)
+    named(proposal)
     if payload != canonical_bytes(proposal):
         raise NotTrusted("RELEASE_PROPOSAL", "the proposal is not canonical JSON")
     return proposal

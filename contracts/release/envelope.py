@@ -1,4 +1,4 @@
-"""DSSE envelopes in JSON, signed by Ed25519 keys (secure-systems-lab/dsse, protocol version 1)."""
+"""DSSE envelopes in JSON (secure-systems-lab/dsse, protocol version 1), by Ed25519 keys and by the build key (P-256)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import binascii
 from collections.abc import Mapping
 from typing import Any
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from contracts.canonical import parse_json
 from contracts.errors import NotTrusted, Refused
-from contracts.keys import key_id_of, sign, verify
+from contracts.keys import key_id_of, pae, sign, verify
 
 _FIELDS = {"payload", "payloadType", "signatures"}
 
@@ -79,3 +82,29 @@ def open_envelope_bytes(data: bytes, payload_type: str, keys: Mapping[str, str],
     except Refused as error:
         raise NotTrusted(code, error.detail) from error
     return open_envelope(envelope, payload_type, keys, code)
+
+
+def make_build_envelope(key: ec.EllipticCurvePrivateKey, key_id: str, payload_type: str, payload: bytes) -> dict[str, Any]:
+    """An envelope by the build key; RFC 6979, so that the same payload gives the same bytes."""
+    signature = key.sign(pae(payload_type, payload), ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
+    return {
+        "payload": base64.b64encode(payload).decode(),
+        "payloadType": payload_type,
+        "signatures": [{"keyid": key_id, "sig": base64.b64encode(signature).decode()}],
+    }
+
+
+def open_build_envelope(data: bytes, payload_type: str, key_id: str, public_key_pem: str, code: str) -> bytes:
+    """The payload. Raises ``NotTrusted(code)`` unless there is exactly one signature, by the build key, over this payload type."""
+    try:
+        payload, signatures = split_envelope(parse_json(data), payload_type, code)
+        public = serialization.load_pem_public_key(public_key_pem.encode())
+    except (Refused, ValueError) as error:
+        raise NotTrusted(code, f"no envelope: {error}") from error
+    if len(signatures) != 1 or signatures[0][0] != key_id or not isinstance(public, ec.EllipticCurvePublicKey):
+        raise NotTrusted(code, "not signed by exactly the build key that the custodians name")
+    try:
+        public.verify(bytes.fromhex(signatures[0][1]), pae(payload_type, payload), ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature as error:
+        raise NotTrusted(code, "the build key's signature does not verify") from error
+    return payload

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from tuf.api.exceptions import RepositoryError
@@ -26,13 +27,15 @@ from tuf.api.metadata import Root, Snapshot, Timestamp
 
 from contracts.errors import CannotEvaluate, NotTrusted, SymphonyError
 from contracts.release import rules, staleness
-from contracts.release.contents import manifest_of, verify_contents
+from contracts.release.build import Attested
+from contracts.release.contents import Contents, manifest_of, verify_contents
 from contracts.release.held import NEVER, REVOCATIONS, Held, HeldReleases, place_of
 from contracts.release.model import Revocations, Role, VerifiedRelease
 from contracts.release.record import AcceptedRecord
 from contracts.release.repository import Repository
 from contracts.release.source import NotThere, ReleaseSource
 from contracts.release.trust import Trust, parse, root_of, trust_of
+from contracts.software import Software, installed
 from contracts.times import Clock
 
 SelfTest = Callable[[VerifiedRelease], None]
@@ -85,6 +88,7 @@ class ReleaseFollower:
         minimum_number: int = 1,
         self_test: SelfTest | None = None,
         metadata_fetch_timeout_s: float = 10,
+        software: Callable[[], Software] = installed,
     ) -> None:
         self.environment, self.service = environment, service
         self.active: VerifiedRelease | None = None
@@ -92,7 +96,7 @@ class ReleaseFollower:
         self.delivered: int | None = None
         self.seen = 0
         self._root_bytes, self._record, self._clock = root_bytes, record, clock
-        self._minimum_number, self._self_test = minimum_number, self_test
+        self._minimum_number, self._self_test, self._software = minimum_number, self_test, software
         self._held = HeldReleases(folder)
         self._repository = Repository(
             root=root_bytes, source=source, folder=folder / "tuf", metadata_timeout_s=metadata_fetch_timeout_s
@@ -214,7 +218,7 @@ class ReleaseFollower:
             self.refused = None
             return None
         self._repository.download(f"{role.environment}/{role.number}/", role.targets, self._held.targets_folder)
-        release = self._verified(state, role)
+        release = self._verified(state, role, fetch=True)
         self._held.save(place_of(role.number, role.digest), Held(role_bytes, state.targets, state.roots))
         self._record.accept(role.number, role.digest)
         self.active, self.refused = release, None
@@ -228,13 +232,23 @@ class ReleaseFollower:
         if stands_on != self._stands_on:
             place, held = place_of(role.number, role.digest), Held(role_bytes, *stands_on)
             if self._held.load(place) != held:
-                verify_contents(state.trust, role, self._held.files(role.targets), service=self.service)
+                self._contents(state.trust, role)
                 self._held.save_trust(place, held)
             self._stands_on = stands_on
         self.active = replace(self.active, expires_at=min(role.expires_at, state.trust.expires_at))
 
-    def _verified(self, state: _State, role: Role) -> VerifiedRelease:
-        contents = verify_contents(state.trust, role, self._held.files(role.targets), service=self.service)
+    def _contents(self, trust: Trust, role: Role, *, fetch: bool = False) -> Contents:
+        """The documents by every rule, of what is held; ``fetch`` brings an attested build that is not (rule 17)."""
+        contents = verify_contents(trust, role, self._held.files(role.targets), service=self.service)
+        place, prefix = place_of(role.number, role.digest), f"{role.environment}/{role.number}/"
+        Attested(
+            kept=partial(self._held.load_build, place), keep=partial(self._held.save_build, place), here=self._software,
+            fetch=partial(self._repository.attachment, prefix) if fetch else None,
+        ).check(trust, role, contents.proposal, manifest_of(contents, self.service))  # fmt: skip
+        return contents
+
+    def _verified(self, state: _State, role: Role, *, fetch: bool = False) -> VerifiedRelease:
+        contents = self._contents(state.trust, role, fetch=fetch)
         release = VerifiedRelease(
             environment=role.environment,
             number=role.number,

@@ -1,6 +1,7 @@
 """The last-known-good releases on disk: written whole before they count, re-verified from the bytes at every start.
 
     folder/held/<number>-<digest>/{file.json, targets.json, roots.json}    a release's role and what it stands on
+    folder/held/<number>-<digest>/build/<name>         its SBOM and provenance, where the service's manifest demands them
     folder/held/<number>-<digest>/trust.json           newer custodians' metadata that it still stands on, in one file
     folder/held/revocations/{…}                                           the newest revocation list, likewise
     folder/targets/<sha256>                                               target bytes, shared by releases
@@ -20,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from contracts.errors import NotTrusted
+from contracts.release.limits import TARGET_BYTES_MAX
 from contracts.release.model import Target
 from contracts.release.record import write_durably
 from contracts.times import parse_rfc3339, rfc3339
@@ -64,6 +66,18 @@ class HeldReleases:
             ("targets", (held.targets,)), ("roots", held.roots),
         )}  # fmt: skip
         write_durably(self._folder / "held" / place / "trust.json", json.dumps(value).encode())
+
+    def save_build(self, place: str, name: str, data: bytes) -> None:
+        """Keep an SBOM or a provenance; it goes with its release."""
+        write_durably(self._folder / "held" / place / "build" / name, data)
+
+    def load_build(self, place: str, name: str) -> bytes:
+        """The bytes, empty where they are not held. Nothing is verified here."""
+        try:
+            with (self._folder / "held" / place / "build" / name).open("rb") as handle:
+                return handle.read(TARGET_BYTES_MAX + 1)
+        except OSError:
+            return b""
 
     def load(self, place: str) -> Held | None:
         """Signed files; ``None`` when they are not held. Nothing is verified here."""

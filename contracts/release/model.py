@@ -15,6 +15,9 @@ FIXED_TARGETS = (
 )  # fmt: skip
 """Targets that every release has, besides ``services/<name>.json`` and ``schemas/<rail>/<version>.xsd``."""
 
+GATED_TARGETS = ("policy.wasm", "policy.tar.gz", "invariants.json")
+"""What the gate's result and the provenance are about: the same bytes in every environment."""
+
 FIELD = "x-symphony"
 """The unrecognized field of TUF metadata that carries what is ours; it is signed with the rest."""
 

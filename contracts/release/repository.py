@@ -22,6 +22,7 @@ from tuf.api import exceptions
 from tuf.ngclient import Updater, UpdaterConfig
 from tuf.ngclient.fetcher import FetcherInterface
 
+from contracts.canonical import sha256_hex
 from contracts.errors import CannotEvaluate, NotTrusted, SymphonyError
 from contracts.release import limits
 from contracts.release.model import Target
@@ -37,6 +38,7 @@ class Repository:
         self._root, self._source, self._folder = root, source, folder
         self._metadata_timeout_s = metadata_timeout_s
         self._updater: Updater | None = None
+        self._fetcher: _SourceFetcher | None = None
 
     def refresh(self, source: ReleaseSource | None = None) -> None:
         """Root, timestamp, snapshot, targets by TUF; ``source`` stands in for the own one until the next refresh.
@@ -53,16 +55,17 @@ class Repository:
         )
         with _our_errors():
             self._metadata.mkdir(parents=True, exist_ok=True)
+            fetcher = _SourceFetcher(source or self._source, self._metadata_timeout_s)
             updater = Updater(
                 str(self._metadata),
                 _METADATA,
                 target_base_url=_TARGETS,
-                fetcher=_SourceFetcher(source or self._source, self._metadata_timeout_s),
+                fetcher=fetcher,
                 config=config,
                 bootstrap=self._root,
             )
             updater.refresh()
-        self._updater = updater
+        self._updater, self._fetcher = updater, fetcher
 
     def role(self, name: str) -> bytes:
         """The verified bytes of a delegated role, as the snapshot names it."""
@@ -98,6 +101,15 @@ class Repository:
                 file = str(folder / target.sha256)
                 if self._updater.find_cached_target(info, file) is None:
                     self._updater.download_target(info, file)
+
+    def attachment(self, prefix: str, name: str, sha256: str, bytes_max: int) -> bytes:
+        """Bytes that a proposal names by digest and that are no target, from where that release's targets lie."""
+        assert self._fetcher is not None, "refresh first"
+        with _our_errors():
+            data = self._fetcher.download_bytes(f"{_TARGETS}{prefix}{sha256}.{name}", bytes_max)
+        if sha256_hex(data) != sha256:
+            raise NotTrusted("RELEASE_DIGEST", f"{name} is not what was signed")
+        return data
 
     @property
     def _metadata(self) -> Path:

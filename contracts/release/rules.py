@@ -20,6 +20,8 @@
 15. The engine compiles the policy and answers its self-test, the compiled-in invariants hold: injected by the service.
 16. Root and targets are no older than those under which the held release and revocation list were taken: TUF's own cache
     may be lost (``contracts.release.follower``; a folder that is lost as a whole remembers nothing).
+17. Where the service's manifest demands it: provenance and SBOM hold, and the service runs what the SBOM lists
+    (``contracts.release.build``, ATT-19).
 
 Any failure raises and the old release keeps running (``contracts.release.follower``).
 Requirements: POL-01, POL-05, POL-06, POL-07, D5. Not here: fetching, files, the durable record.

@@ -23,7 +23,8 @@ from tuf.api.metadata import Metadata, Signature
 from contracts.canonical import sha256_hex
 from contracts.errors import NotTrusted, Refused, SymphonyError
 from contracts.release import rules
-from contracts.release.contents import verify_contents
+from contracts.release.build import check_build, named
+from contracts.release.contents import Contents, verify_contents
 from contracts.release.impact import IMPACT, verify_impact
 from contracts.release.model import Role
 from contracts.release.trust import Trust
@@ -72,6 +73,7 @@ async def propose(context: Context, principal: Principal, body: Mapping[str, Any
     if context.clock.now() >= role.activate_before:
         raise Refused("RELEASE_LATE", f"activate_before is {role.activate_before.isoformat()}")
     by_path |= _impact(contents.proposal, role, files)
+    by_path |= _build(trust, contents, role, files)
     await _record_proposal(context, ask, role, _without_signatures(metadata), contents.proposal["reason"], by_path)
     return role
 
@@ -240,6 +242,13 @@ def _impact(proposal: Mapping[str, Any], role: Role, files: Mapping[str, bytes])
         raise Refused("RELEASE_DIGEST", f"the bytes of {IMPACT} were not sent")
     verify_impact(proposal, role, files[digest])
     return {IMPACT: files[digest]}
+
+
+def _build(trust: Trust, contents: Contents, role: Role, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """SBOM and provenance that the proposal names, kept beside its targets (ATT-19); nothing where it names none."""
+    kept = {name: files[digest] for name, digest in named(contents.proposal).items() if digest in files}
+    check_build(trust, role, contents, kept)
+    return kept
 
 
 def _without_signatures(metadata: bytes) -> bytes:

@@ -51,6 +51,7 @@ def show(number: int, who: Acting, output: str) -> None:
 
     Exit 1 when there is no such release, 3 could not tell.
     """
+    from symphony.attest import attached
     from symphony.impact import bound
     from symphony.release.diff.text import lines_of
     from symphony.release.review import approved_before, compared, downloaded
@@ -70,6 +71,7 @@ def show(number: int, who: Acting, output: str) -> None:
                 "targets": sorted(release.files),
                 "compared_with": compared_with,
                 "impact": bound.of_release(who.control, release),
+                "build": attached.document(who.control, release),
                 **found.document(),
             }
         )
@@ -82,7 +84,7 @@ def show(number: int, who: Acting, output: str) -> None:
     for approval in told.get("approvals", []):
         say(plain(f"  signed by {approval['actor']} with key {approval['key_id'][:16]}…"))
     changes = lines_of(found) if base or number > 1 else ()
-    for line in (*heading(release, base), *changes, *bound.said(who.control, release)):
+    for line in (*heading(release, base), *changes, *bound.said(who.control, release), *attached.said(who.control, release)):
         say(line)
 
 
@@ -97,6 +99,7 @@ def approve(number: int, who: Acting, yes: bool) -> None:
     signed, 3 the policy could not be rebuilt here (no opa, and not the pair of this checkout), 5 something does not hold.
     """
     from contracts.times import SystemClock
+    from symphony.attest import attached
     from symphony.impact import bound
     from symphony.release.approve import approve as sign
     from symphony.release.diff.text import lines_of
@@ -105,7 +108,8 @@ def approve(number: int, who: Acting, yes: bool) -> None:
 
     found = review(who.control, who.environment, number, root=who.root_bytes, now=SystemClock().now())
     changes = lines_of(found.difference) if found.base or number > 1 else ()
-    for line in (*heading(found.release, found.base), *changes, *bound.said(who.control, found.release)):
+    bound_lines = (*bound.said(who.control, found.release), *attached.said(who.control, found.release))
+    for line in (*heading(found.release, found.base), *changes, *bound_lines):
         say(line)
     say(f"checked {len(found.release.files)} files; {found.pair.sentence}")
     officer = who.officer()

@@ -21,6 +21,8 @@ from contracts.errors import Misused, NotTrusted, Refused, SymphonyError
 from contracts.keys import ORDER_LIFT_TYPE
 from contracts.orders import Signed
 from contracts.release import ReleaseSource, rules
+from contracts.release.build import BYTES_MAX, named
+from contracts.release.contents import verify_proposal
 from contracts.release.envelope import countersigned, make_envelope
 from contracts.release.repository import Repository
 from contracts.release.trust import root_of, trust_of
@@ -161,7 +163,11 @@ def export(source: ReleaseSource, folder: Path, *, root: bytes, environment: str
         trust = trust_of(root_of(root, repository.roots()), repository.file("targets"), environment)
         repository.role(f"{environment}-revocations")
         role = rules.verify_role(trust, repository.role(environment), environment)
-        repository.download(f"{environment}/{role.number}/", role.targets, Path(scratch) / "targets")
+        prefix = f"{environment}/{role.number}/"
+        repository.download(prefix, role.targets, Path(scratch) / "targets")
+        files = {path: (Path(scratch) / "targets" / target.sha256).read_bytes() for path, target in role.targets.items()}
+        for name, digest in named(verify_proposal(trust, role, files)).items():
+            repository.attachment(prefix, name, digest, BYTES_MAX[name])
     return role.number, export_orders(source, folder / "orders", environment)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from contracts import opa_bundle
 from contracts.canonical import canonical_bytes, sha256_hex
 from contracts.errors import Refused
 from contracts.keys import PROPOSAL_TYPE
+from contracts.release.build import FIELD_OF, check_build
 from contracts.release.contents import PROPOSAL_SCHEMA, verify_contents
 from contracts.release.envelope import make_envelope
 from contracts.release.impact import verify_impact
@@ -41,7 +42,8 @@ ACTIVATE_WITHIN = timedelta(days=7)
 class Draft:
     """A release before it is sent: number, role file without signatures, all targets by relative path.
 
-    ``impact``: the impact report that the proposal names by digest (``contracts.release.impact``), which is no target.
+    ``impact`` and ``build``: the impact report, and SBOM and provenance by name, which the proposal names by digest
+    (``contracts.release.impact``, ``contracts.release.build``) and which are no targets.
     """
 
     environment: str
@@ -49,6 +51,7 @@ class Draft:
     metadata: bytes
     files: Mapping[str, bytes]
     impact: bytes | None = None
+    build: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -104,6 +107,7 @@ def draft(
     not_before: datetime | None = None,
     source: Mapping[str, Any] | None = None,
     impact: bytes | None = None,
+    build: Mapping[str, bytes] | None = None,
 ) -> Draft:
     """The role file and the signed proposal of release ``number``. ``source``: the checkout that it was made from."""
     if not 1 <= len(reason.strip()) <= REASON_MAX or len(change_ticket) > TICKET_MAX:
@@ -122,11 +126,12 @@ def draft(
         "created_at": rfc3339(now),
         "proposer_key_id": officer.key_id,
         **({"source": dict(source)} if source else {}),
+        **({"build": {FIELD_OF[name]: sha256_hex(data) for name, data in build.items()}} if build else {}),
     } | ({} if impact is None else {"impact_sha256": sha256_hex(impact)})
     signed = orjson.dumps(make_envelope(officer.key, PROPOSAL_TYPE, canonical_bytes(proposal)))
     complete = {**files, "gate.json": gate, "release.json": signed}
     metadata = role_file(officer, complete, environment, number, start, now)
-    return Draft(environment, number, metadata, complete, impact)
+    return Draft(environment, number, metadata, complete, impact, build or {})
 
 
 def role_file(
@@ -161,6 +166,7 @@ def propose(
     not_before: datetime | None = None,
     source: Mapping[str, Any] | None = None,
     impact: bytes | None = None,
+    build: Mapping[str, bytes] | None = None,
 ) -> Draft:
     """Check and send the next release. Raises the reason code of the rule that does not hold, here or there."""
     number = max((int(r["number"]) for r in control.releases(environment)), default=0) + 1
@@ -176,6 +182,7 @@ def propose(
         not_before=not_before,
         source=source,
         impact=impact,
+        build=build,
     )
     roots, targets, _ = control.trust(environment, root_of(root).version)
     trust = trust_of(root_of(root, roots), targets, environment)
@@ -183,6 +190,7 @@ def propose(
     contents = verify_contents(trust, role, made.files)
     if impact is not None:
         verify_impact(contents.proposal, role, impact)
+    check_build(trust, role, contents, made.build)
     send(control, officer, made, reason)
     return made
 
@@ -190,7 +198,7 @@ def propose(
 def send(control: ControlPlane, officer: Officer, made: Draft, reason: str) -> None:
     """Send a draft as it is."""
     envelope = officer.ask("propose", made.environment, made.number, made.digest, reason=reason)
-    sent = [*made.files.values(), *([made.impact] if made.impact is not None else [])]
+    sent = [*made.files.values(), *([made.impact] if made.impact is not None else []), *made.build.values()]
     body = {
         "envelope": envelope,
         "environment": made.environment,

@@ -1,6 +1,7 @@
 """What an officer checks before he signs: the bytes, downloaded and held to every rule on his own machine.
 
 * the custodians' metadata from his own pinned root, the role file and every target by its digest;
+* its SBOM and provenance hold, where the proposal names them or a service of it demands them;
 * Rego and Wasm are a pair: rebuilt here, or the pair that his own checkout records (``symphony.policy_build``);
 * the difference to the approved release before it (``symphony.release.diff``), computed here from verified bytes. What was only
   proposed is no measure: else a change could hide in a proposal that nobody approved.
@@ -17,8 +18,10 @@ from datetime import datetime
 from pathlib import Path
 
 from contracts import opa_bundle
+from contracts.canonical import sha256_hex
 from contracts.errors import CannotEvaluate, NotTrusted
 from contracts.release import rules
+from contracts.release.build import check_build, named
 from contracts.release.contents import Contents, verify_contents
 from contracts.release.model import Role
 from contracts.release.trust import Trust, root_of, trust_of
@@ -73,8 +76,19 @@ def review(
     rego = opa_bundle.verify(files["policy.tar.gz"], trust.build_key_pem, trust.build_key_id)
     rego = {name: data for name, data in rego.items() if name.endswith(".rego")}
     pair = policy_build.check_pair(rego, files["policy.wasm"], opa=opa, folder=policies)
+    check_build(trust, role, found.contents, attachments(control, found))
     base = approved_before(control, found, root)
     return Review(found, pair, base, compared(base, found))
+
+
+def attachments(control: ControlPlane, release: Download) -> dict[str, bytes]:
+    """SBOM, provenance and what else of its build a proposal names, held to the signed digests; empty where it names none."""
+    role, out = release.role, {}
+    for name, digest in named(release.contents.proposal).items():
+        out[name] = control.get_bytes(f"/v1/releases/{role.environment}/{role.number}/targets/{name}")
+        if sha256_hex(out[name]) != digest:
+            raise NotTrusted("RELEASE_DIGEST", f"{name} is not what was signed")
+    return out
 
 
 def compared(base: Download | None, found: Download) -> Difference:

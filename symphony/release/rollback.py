@@ -13,7 +13,7 @@ from datetime import datetime
 from contracts.errors import Refused
 from symphony.release.client import ControlPlane, Officer
 from symphony.release.propose import Draft, propose
-from symphony.release.review import downloaded
+from symphony.release.review import attachments, downloaded
 
 
 def rollback(
@@ -31,13 +31,15 @@ def rollback(
     """Propose the next release with the digests of release ``to``, which must have been active and is not withdrawn.
 
     ``impact`` makes its impact report of the release's targets: what was recorded since then is none of M's report.
+    Its SBOM and provenance are M's own bytes, too: it says of the same bytes how they were built.
     """
     status = control.release(environment, to)["status"]
     if status == "WITHDRAWN":
         raise Refused("RELEASE_STATE", f"release {to} was withdrawn")
     if status not in {"ACTIVE", "SUPERSEDED"}:
         raise Refused("RELEASE_STATE", f"release {to} was never active ({status})")
-    files = downloaded(control, environment, to, root).files
+    release = downloaded(control, environment, to, root)
+    files = release.files
     kept = {path: data for path, data in files.items() if path not in {"release.json", "gate.json"}}
     return propose(
         control,
@@ -50,6 +52,7 @@ def rollback(
         root=root,
         now=now,
         impact=None if impact is None else impact(kept),
+        build=attachments(control, release),
     )
 
 

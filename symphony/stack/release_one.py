@@ -30,6 +30,7 @@ from symphony.stack.reading import reader_url
 
 PROPOSER, APPROVERS = "alice", ("bruno", "chanda")
 DIFFERENCE_LINES_SHOWN = 8
+STACK_BUILDER = "urn:symphony:builder:stack"
 Say = Callable[[str], None]
 
 
@@ -106,7 +107,15 @@ def propose_as(
     return propose(
         control_plane(layout, name), officer, files, gate, environment=ENVIRONMENT, reason=reason,
         change_ticket=change_ticket, root=layout.root.read_bytes(), now=SystemClock().now(), impact=impact,
+        build=built(layout, files),
     )  # fmt: skip
+
+
+def built(layout: Layout, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """SBOM and signed provenance of a stack's release: of this interpreter, which runs the stack's services, too (ATT-19)."""
+    from symphony.attest import attached
+
+    return attached.made(files, Ceremony(layout.folder).build, attached.own_source(), builder=STACK_BUILDER)
 
 
 def demand_parity(layout: Layout, files: Mapping[str, bytes], days: int | None = None) -> str:
@@ -128,10 +137,11 @@ def impact_of(layout: Layout, files: Mapping[str, bytes], say: Say, days: int | 
     return report
 
 
-def _say_impact(control: ControlPlane, release: Download, say: Say) -> None:
+def _say_bound(control: ControlPlane, release: Download, say: Say) -> None:
+    from symphony.attest import attached
     from symphony.impact import bound
 
-    for line in bound.said(control, release):
+    for line in (*bound.said(control, release), *attached.said(control, release)):
         say(f"  {line}")
 
 
@@ -143,7 +153,7 @@ def approve_as(layout: Layout, name: str, number: int, say: Say) -> str:
         say(f"  {name} sees: {line_of(change)}")
     if found.base is not None:
         say(f"  {name} counts {summary(found.difference)}")
-    _say_impact(control, found.release, say)
+    _say_bound(control, found.release, say)
     say(f"  {name} checked {len(found.release.files)} files; {found.pair.sentence}")
     return approve(control, Officer.from_folder(layout.officer(name)), found)
 

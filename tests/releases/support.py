@@ -14,7 +14,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tuf.api.metadata import Metadata
 
-from contracts.canonical import canonical_bytes
+from contracts.canonical import canonical_bytes, sha256_hex
 from contracts.keys import signer_of
 from contracts.release import FileRecord, FolderSource, ReleaseFollower, ReleaseSource
 from symphony.release import ceremony, propose
@@ -188,6 +188,9 @@ class Mirror:
             place = self.folder / "targets" / ENVIRONMENT / str(made.number) / path
             place.parent.mkdir(parents=True, exist_ok=True)
             (place.parent / f"{digest}.{place.name}").write_bytes(data)
+        for name, data in made.build.items():
+            place = self.folder / "targets" / ENVIRONMENT / str(made.number) / f"{sha256_hex(data)}.{name}"
+            place.write_bytes(data)
         self.put(ENVIRONMENT, made.number, content)
 
     def follower(self, name: str = "follower", **changes: Any) -> ReleaseFollower:

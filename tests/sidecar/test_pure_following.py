@@ -161,7 +161,7 @@ async def test_a_held_release_that_cannot_be_taken_up_is_no_reason_not_to_start(
     following, follower, heard = made()
     follower.held = trouble if not isinstance(trouble, StoreUnavailable) else support.release(1)
     heard.trouble = [trouble] if isinstance(trouble, StoreUnavailable) else []
-    await following.start()
+    assert await following.start() == getattr(trouble, "code", "CONFIGURATION"), "for the evidence of the start"
     assert number_of(following) is None
     follower.rounds = [support.release(1)]
     await following.refresh()
