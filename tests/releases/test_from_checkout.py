@@ -17,8 +17,10 @@ import yaml
 
 from contracts.keys import PROPOSAL_TYPE, public_hex
 from contracts.release.envelope import open_envelope_bytes
+from symphony.attest.attached import said
 from symphony.cli import main
 from symphony.release.checkout import Checkout
+from symphony.release.review import downloaded
 from symphony.stack.layout import ENVIRONMENT
 from tests.releases.running import Running, control_plane
 from tests.releases.support import XSD, World, environment_data
@@ -189,6 +191,10 @@ def test_the_examples_propose_a_release_that_two_officers_approve(
     proposal = proposal_of(office, 1)
     assert proposal["source"] == {"commit": git(repository, "rev-parse", "HEAD"), "dirty": False}
     assert (proposal["reason"], proposal["change_ticket"]) == (variables["REASON"], "CHG-7")
+    shown = downloaded(office.control("bruno"), ENVIRONMENT, 1, office.world.root)
+    assert f"built by urn:example:ci:release of commit {proposal['source']['commit']} (clean)" in said(
+        office.control("bruno"), shown
+    )[0]
     assert office.approved(1, "bruno", "chanda") == ["PROPOSED", "APPROVED"]
 
 
@@ -201,6 +207,10 @@ def test_what_is_not_in_order_is_refused_before_anything_is_sent(office: Running
         (propose.replace("--from .", "--from . --env production"), 1, "RELEASE_ENVIRONMENT"),
         (propose.replace("--from . ", ""), 2, "go with --from"),
         (propose.replace("gate.json", "environment.json"), 5, "RELEASE_GATE"),
+        (propose.replace("--attested release/build", "--attested release"), 2, "release collect --attest"),
+        (propose.replace("--attested release/build", "--sigstore-bundle gate.json"), 2, "goes with --attested"),
+        ("symphony release collect --out again --builder urn:x:y", 2, "go with --attest"),
+        ("symphony release collect --out again --attest --builder ci", 2, "a builder is a URI"),
     ):
         ended, out, errors = ci(line)
         assert (ended, says in errors) == (code, True), (line, out, errors)
