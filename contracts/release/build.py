@@ -159,6 +159,9 @@ def check_build(trust: Trust, role: Role, contents: Documents, files: Mapping[st
     missing = [name for name in named(contents.proposal) if name not in files]
     if missing:
         raise NotTrusted("RELEASE_DIGEST", f"the bytes of {missing[0]} were not sent")
+    large = [name for name, data in files.items() if len(data) > BYTES_MAX[name]]
+    if large:
+        raise NotTrusted("RELEASE_PROVENANCE", f"{large[0]} is over {BYTES_MAX[large[0]]} bytes")
     return verify_build(trust, role, contents.proposal, files)
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from symphony.commands.acting import Acting, acting
 from symphony.commands.common import output_option, say
+from symphony.commands.sigstore import sigstore_options
 from symphony.invariants.plain import plain
+
+if TYPE_CHECKING:
+    from symphony.attest.sigstore import Expected
 
 number_argument = click.argument("number", type=click.IntRange(min=1))
 TOLD = {"metadata", "reason", "approvals", "targets", "events"}
@@ -45,22 +49,24 @@ def diff(earlier: int, later: int, who: Acting, output: str) -> None:
 @click.command()
 @number_argument
 @acting(reads_only=True)
+@sigstore_options
 @output_option
-def show(number: int, who: Acting, output: str) -> None:
-    """One release: its state, who proposed and approved it, what it changes since the approved one before.
+def show(number: int, who: Acting, output: str, expected: Expected | None) -> None:
+    """One release: its state, who proposed and approved it, how it was built, what it changes since the approved one before.
 
-    Exit 1 when there is no such release, 3 could not tell.
+    Exit 1 when there is no such release, 3 could not tell, 5 a signature or digest does not hold.
     """
-    from symphony.attest import attached
+    from symphony.attest import attached, sigstore
     from symphony.impact import bound
     from symphony.release.diff.text import lines_of
-    from symphony.release.review import approved_before, compared, downloaded
+    from symphony.release.review import approved_before, attachments, compared, downloaded
     from symphony.release.told import heading, identity
 
     told, root = who.control.release(who.environment, number), who.root_bytes
     release = downloaded(who.control, who.environment, number, root)
     base = approved_before(who.control, release, root)
     found = compared(base, release)
+    signer = sigstore.said(attachments(who.control, release), expected)
     if output == "json":
         kept = {name: value for name, value in told.items() if name != "metadata"}
         compared_with = base.role.number if base else None
@@ -72,6 +78,7 @@ def show(number: int, who: Acting, output: str) -> None:
                 "compared_with": compared_with,
                 "impact": bound.of_release(who.control, release),
                 "build": attached.document(who.control, release),
+                "sigstore": signer,
                 **found.document(),
             }
         )
@@ -84,31 +91,34 @@ def show(number: int, who: Acting, output: str) -> None:
     for approval in told.get("approvals", []):
         say(plain(f"  signed by {approval['actor']} with key {approval['key_id'][:16]}…"))
     changes = lines_of(found) if base or number > 1 else ()
-    for line in (*heading(release, base), *changes, *bound.said(who.control, release), *attached.said(who.control, release)):
+    bound_lines = (*bound.said(who.control, release), *attached.said(who.control, release), *signer)
+    for line in (*heading(release, base), *changes, *bound_lines):
         say(line)
 
 
 @click.command()
 @number_argument
 @acting()
+@sigstore_options
 @click.option("--yes", is_flag=True, help="Sign without asking; where there is no terminal nobody is asked.")
-def approve(number: int, who: Acting, yes: bool) -> None:
+def approve(number: int, who: Acting, yes: bool, expected: Expected | None) -> None:
     """Download the bytes, check them, rebuild the policy, show what changes, and sign with the officer's own key.
 
     Nothing that the control plane says is believed: rules, digests, policy and difference are worked out here. Exit 1 not
     signed, 3 the policy could not be rebuilt here (no opa, and not the pair of this checkout), 5 something does not hold.
     """
     from contracts.times import SystemClock
-    from symphony.attest import attached
+    from symphony.attest import attached, sigstore
     from symphony.impact import bound
     from symphony.release.approve import approve as sign
     from symphony.release.diff.text import lines_of
-    from symphony.release.review import review
+    from symphony.release.review import attachments, review
     from symphony.release.told import heading
 
     found = review(who.control, who.environment, number, root=who.root_bytes, now=SystemClock().now())
     changes = lines_of(found.difference) if found.base or number > 1 else ()
-    bound_lines = (*bound.said(who.control, found.release), *attached.said(who.control, found.release))
+    signer = sigstore.said(attachments(who.control, found.release), expected)
+    bound_lines = (*bound.said(who.control, found.release), *attached.said(who.control, found.release), *signer)
     for line in (*heading(found.release, found.base), *changes, *bound_lines):
         say(line)
     say(f"checked {len(found.release.files)} files; {found.pair.sentence}")
