@@ -153,12 +153,18 @@ def test_a_demanded_build_that_is_not_named_or_not_served_or_swapped_is_refused(
     place = mirror.folder / "targets" / ENVIRONMENT / "2" / f"{sha256_hex(made.build[SBOM])}.{SBOM}"
     place.write_bytes(made.build[SBOM].replace(b"CycloneDX", b"CycloneDy"))
     refused("RELEASE_DIGEST", follower.refresh, SBOM)
+    assert not list((world.folder / "follower").glob(f"held/*/build/{SBOM}")), "what is not what was signed is not kept"
     place.write_bytes(b" " * (BYTES_MAX[SBOM] + 1))
     refused("RELEASE_DIGEST", follower.refresh)
     place.unlink()
     refused("RELEASE_UNREACHABLE", follower.refresh)
     place.write_bytes(made.build[SBOM])
     assert follower.refresh() is not None
+
+
+def test_a_service_refuses_a_proposal_that_names_half_a_build(mirror: Mirror) -> None:
+    mirror.put_release(mirror.world.draft(1, build={SBOM: bill()}))
+    refused("RELEASE_PROPOSAL", mirror.follower().refresh, "build names other things")
 
 
 @pytest.mark.parametrize("build", [
@@ -197,6 +203,13 @@ def _forged(world: World, files: dict[str, bytes]) -> dict[str, bytes]:
     return {SBOM: bill(), PROVENANCE: canonical_bytes(envelope)}
 
 
+def _other_id(world: World, files: dict[str, bytes]) -> dict[str, bytes]:
+    """The build key's own signature under an id that the custodians do not name."""
+    payload = base64.b64decode(json.loads(build_of(world, files)[PROVENANCE])["payload"])
+    envelope = make_build_envelope(world.ceremony.build, "0" * 64, INTOTO_TYPE, payload)
+    return {SBOM: bill(), PROVENANCE: canonical_bytes(envelope)}
+
+
 def _other_type(world: World, files: dict[str, bytes]) -> dict[str, bytes]:
     payload = base64.b64decode(json.loads(build_of(world, files)[PROVENANCE])["payload"])
     key = world.ceremony.build
@@ -229,7 +242,8 @@ def _with_sbom(change: Callable[[dict[str, Any]], None]) -> Made:
 
 
 def _double(document: dict[str, Any]) -> None:
-    document["components"].append({**document["components"][0], "version": "999"})
+    first = document["components"][0]
+    document["components"].append({**first, "version": "999", "purl": first["purl"].replace(first["version"], "999")})
 
 
 WRONG: dict[str, tuple[str, Made]] = {
@@ -237,6 +251,7 @@ WRONG: dict[str, tuple[str, Made]] = {
     "the gate's key": ("RELEASE_PROVENANCE", _by("gate")),
     "the proposer's key": ("RELEASE_PROVENANCE", _by("alice")),
     "a forged signature": ("RELEASE_PROVENANCE", _forged),
+    "another key's id": ("RELEASE_PROVENANCE", _other_id),
     "another payload type": ("RELEASE_PROVENANCE", _other_type),
     "signed twice": ("RELEASE_PROVENANCE", _twice),
     "no envelope": ("RELEASE_PROVENANCE", lambda world, files: {**build_of(world, files), PROVENANCE: b"{}"}),

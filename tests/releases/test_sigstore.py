@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from symphony.attest.provenance import provenance
 from symphony.attest.sbom import sbom
 from symphony.attest.sigstore import Expected, said
 from symphony.cli import main
+from symphony.release.propose import send
 from tests.releases.running import Running
 from tests.releases.sigstore_world import IDENTITY, ISSUER, PrivateSigstore
 from tests.releases.support import ENVIRONMENT
@@ -109,7 +111,9 @@ def test_an_officer_approves_only_what_the_configured_identity_signed(
     build[SIGSTORE] = private.bundle(build[PROVENANCE])
     too_large = build | {SIGSTORE: b" " * (BYTES_MAX[SIGSTORE] + 1)}
     refused("RELEASE_PROVENANCE", lambda: running.proposed(files=files, build=too_large), "is over")
-    running.proposed(files=files, build=build)
+    half = replace(made := world.draft(1, files, build=build), build={name: build[name] for name in (SBOM, PROVENANCE)})
+    refused("RELEASE_DIGEST", lambda: send(running.control("alice"), world.officer("alice"), half, "a test"), SIGSTORE)
+    send(running.control("alice"), world.officer("alice"), made, "a test")
     folder, root = world.folder, str(private.trusted_root(tmp_path / "trusted_root.json"))
 
     def ask(verb: str, *more: str) -> tuple[int, str]:
