@@ -69,7 +69,7 @@ class View:
         """Raise unless release, lease and the writer's word are young enough; what is too old now may be renewed soon."""
         standing = staleness.standing(self.active.release, now)
         if standing.stopped:
-            raise CannotEvaluate("NO_ACTIVE_RELEASE", standing.why)
+            raise CannotEvaluate("RELEASE_STALE", standing.why)
         if now - self.as_of > timedelta(seconds=self.active.settings["ages_max_s"]["usage"]):
             raise CannotEvaluate("STORE_UNAVAILABLE", "the writer has not been heard for too long")
 

@@ -195,7 +195,7 @@ async def test_how_old_the_release_is_stands_in_readiness_and_metrics_and_at_the
     stop_s = staleness.revocations_age_s_max(support.manifest())
     world.state = said(as_of=rfc3339(world.moment), fetched_at=rfc3339(world.moment - timedelta(seconds=stop_s)))
     await made.follow_once()
-    with pytest.raises(CannotEvaluate, match="NO_ACTIVE_RELEASE"):  # 503, and the payment may come again
+    with pytest.raises(CannotEvaluate, match="RELEASE_STALE"):  # 503, and the payment may come again
         world.view.demand_fresh(world.moment)
     stopped = await routes["/health/ready"](None)
-    assert (stopped.status_code, stopped.body) == (503, b"NO_ACTIVE_RELEASE\n")
+    assert (stopped.status_code, stopped.body) == (503, b"RELEASE_STALE\n")
