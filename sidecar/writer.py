@@ -52,7 +52,7 @@ from sidecar.intake.handover import (
 from sidecar.intake.recorder import Recorder
 from sidecar.loading import load
 from sidecar.orders import Asked, Orders
-from sidecar.starting import fields_of
+from sidecar.starting import fields_of, schema_version
 from sidecar.store import Fenced, WriterStore
 from sidecar.store.breaker import Spool
 from sidecar.store.store import EXECUTOR, INGEST
@@ -121,8 +121,8 @@ class Writer:
         await self._orders.start(Path(self._config.release.root))
         refused = await self._following.start()
         await self._watch.once()  # what the held release adds (I-KEY-02, INV-015), before anything is served
-        software = await asyncio.to_thread(installed)
-        await self._event("startup", fields_of(numbers.epoch, software, self._following.last(), refused))
+        software, schema = await asyncio.to_thread(installed), await schema_version(self._store)
+        await self._event("startup", fields_of(numbers.epoch, software, schema, self._following.last(), refused))
         permits = PermitMaker(load_private_key(Path(self._config.permit_key)), self._config.instance, numbers.epoch)
         self._dispatcher = Dispatcher(
             self._store, self._adapter, permits, active=self._open, service=self._config.service,

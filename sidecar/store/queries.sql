@@ -62,3 +62,9 @@ SELECT symphony.keep_order(%s, %s, %s, %b::bytea, %b::bytea, %b::bytea[])
 
 -- name: kept_orders
 SELECT number, is_lift, envelope, targets, roots FROM symphony.kept_orders()
+
+-- name: has_schema_version
+SELECT to_regprocedure('symphony.schema_version()') IS NOT NULL
+
+-- name: schema_version
+SELECT symphony.schema_version()

@@ -23,7 +23,7 @@ ONLY = {
     EXECUTOR: {"begin_epoch", "current_numbers", "claim_outbox_batch", "record_dispatching", "complete_outbox_attempts",
                "complete_outbox_attempt", "take_over_leases", "decision_input", "parked_payment", "resolve_parked",
                "record_events", "accept_release", "highest_release", "add_revocations", "purge_seen_jti",
-               "evidence_backlog", "require_role", "keep_order", "kept_orders"},
+               "evidence_backlog", "require_role", "keep_order", "kept_orders", "schema_version"},
     SHIPPER: {"read_evidence", "shipping_state", "seal_evidence_batch", "mark_shipped", "require_role"},
     READER: {"evidence_backlog", "shipping_state"},
 }  # fmt: skip

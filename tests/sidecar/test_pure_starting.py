@@ -31,10 +31,11 @@ def attested(*, required: bool) -> VerifiedRelease:
 def test_the_record_of_a_start_claims_no_sbom_that_nothing_was_held_to(
     release: VerifiedRelease | None, refused: str | None, expected: tuple[object, ...]
 ) -> None:
-    fields = fields_of(7, HERE, release, refused)
+    fields = fields_of(7, HERE, 11, release, refused)
     record = evidence.record(
         "startup", environment="sandbox", service="s", stream="s", seq=1, recorded_at="2026-11-27T00:00:00.000000Z", **fields
     )
     parsed = evidence.parse_record(record)
     assert (parsed["result"], parsed["release_number"], parsed["attested"], parsed["sbom_sha256"]) == expected
     assert (parsed["symphony_version"], parsed["code_sha256"], parsed["epoch"]) == ("0.1.0", "c" * 64, 7)
+    assert parsed["schema_version"] == 11
