@@ -26,6 +26,7 @@ from symphony.attest import attached
 from symphony.attest.provenance import provenance
 from symphony.attest.sbom import sbom
 from symphony.release.ceremony import build_key_id
+from symphony.release.diff.build import difference
 from symphony.release.orders import export
 from symphony.release.propose import Draft, send
 from symphony.release.review import downloaded, review
@@ -42,10 +43,10 @@ def bill() -> bytes:
     return sbom(commit="d" * 40)
 
 
-def demanding(*, required: bool = True) -> dict[str, dict[str, Any]]:
+def demanding() -> dict[str, dict[str, Any]]:
     """Manifests of which the sidecar's demands an attested build."""
     out = manifests()
-    out[SERVICE]["attested_build"] = {"required": required}
+    out[SERVICE]["attested_build"] = {"required": True}
     return out
 
 
@@ -98,7 +99,7 @@ def test_a_service_that_demands_nothing_takes_a_release_with_or_without_a_build(
     follower = mirror.follower()
     mirror.put_release(mirror.world.draft(1))
     assert follower.refresh() is not None
-    files = mirror.world.files(cap_minor=7, manifests=demanding(required=False))
+    files = mirror.world.files(cap_minor=7)
     made = mirror.world.draft(2, files, build=build_of(mirror.world, files))
     assert not {SBOM, PROVENANCE} & set(made.files)
     mirror.put_release(made)
@@ -331,6 +332,13 @@ def test_the_control_plane_keeps_and_serves_a_build_and_an_officer_is_told(runni
     )  # fmt: skip
     third = review(control, ENVIRONMENT, 3, root=world.root, now=world.clock.now())
     assert attached.document(control, third.release) == attached.document(control, found)
+
+
+def test_an_officer_is_told_that_a_service_no_longer_demands_its_build(world: World) -> None:
+    one, other = world.files(), world.files(manifests=demanding())
+    for before, after, effect in ((one, other, "tighter"), (other, one, "looser")):
+        (change,) = difference(before, after).changes
+        assert (change.effect, "reference-rail demands an attested build" in change.words) == (effect, True)
 
 
 def test_an_sbom_is_cyclonedx_by_its_own_schema_and_lists_what_a_lock_pins(root: Path) -> None:

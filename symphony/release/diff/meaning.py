@@ -14,6 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+from symphony.release.diff.model import ABSENT
+
 MORE, LESS, GAIN, LOSS, NEVER, OPEN, CAP, SCHEDULE = "more", "less", "gain", "loss", "never", "open", "cap", "schedule"
 SWITCH = (False, True)
 
@@ -90,6 +92,7 @@ _TABLE: dict[str, Meaning] = {
     "services/{service}/audience": Meaning("audience of {service}", OPEN),
     "services/{service}/staleness/lease": Meaning("when the lease of {service} runs out", SCHEDULE),
     "services/{service}/staleness/role": Meaning("when the release of {service} runs out", SCHEDULE),
+    "services/{service}/attested_build/required": Meaning("{service} demands an attested build", (True, ABSENT)),
     "services/{service}/clock_skew_s": Meaning("clock skew taken by {service}", MORE, "s"),
 }
 _SIDECAR: dict[str, Meaning] = {
