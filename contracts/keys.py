@@ -28,6 +28,10 @@ REVOCATIONS_TYPE = "application/vnd.symphony.revocations.v1"
 RESOLUTION_TYPE = "application/vnd.symphony.resolution.v1"
 ORDER_TYPE = "application/vnd.symphony.order.v1"
 ORDER_LIFT_TYPE = "application/vnd.symphony.order-lift.v1"
+EMERGENCY_TYPE = "application/vnd.symphony.emergency-proposal.v1"
+EMERGENCY_OPEN_TYPE = "application/vnd.symphony.emergency-open.v1"
+EMERGENCY_CLOSE_TYPE = "application/vnd.symphony.emergency-close.v1"
+EMERGENCY_REVIEW_TYPE = "application/vnd.symphony.emergency-review.v1"
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:

@@ -4,8 +4,9 @@
 the control plane use as well. The list of rules opens ``contracts.release.rules``.
 """
 
-from contracts.release.follower import Custodians, ReleaseFollower, SelfTest, load_held
+from contracts.release.follower import Custodians, ReleaseFollower, SelfTest
 from contracts.release.model import PinnedRoot, VerifiedRelease
+from contracts.release.offline import load_held
 from contracts.release.record import AcceptedRecord, FileRecord
 from contracts.release.source import FolderSource, HttpsSource, NotThere, ReleaseSource
 

@@ -53,7 +53,7 @@ def verify_contents(trust: Trust, role: Role, files: Mapping[str, bytes], *, ser
 
     ``service``: whose manifest is read, by a service that follows; without it all are (proposal and approval).
     """
-    _check_digests(role, files)
+    check_digests(role, files)
     proposal = verify_proposal(trust, role, files)
     verify_gate(trust, role, files["gate.json"])
     opa_bundle.verify(files["policy.tar.gz"], trust.build_key_pem, trust.build_key_id)
@@ -76,7 +76,8 @@ def manifest_of(contents: Contents, service: str) -> dict[str, Any]:
     return contents.manifests[service]
 
 
-def _check_digests(role: Role, files: Mapping[str, bytes]) -> None:
+def check_digests(role: Role, files: Mapping[str, bytes]) -> None:
+    """Rule 13. Raises ``NotTrusted RELEASE_DIGEST``."""
     if set(files) != set(role.targets):
         raise NotTrusted("RELEASE_DIGEST", "the files are not the targets of the role")
     for path, target in role.targets.items():

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -29,11 +30,12 @@ from contracts.errors import CannotEvaluate, NotTrusted, SymphonyError
 from contracts.release import rules, staleness
 from contracts.release.build import Attested
 from contracts.release.contents import Contents, manifest_of, verify_contents
+from contracts.release.emergency_following import Emergencies, Ground
 from contracts.release.held import NEVER, REVOCATIONS, Held, HeldReleases, place_of
 from contracts.release.model import Revocations, Role, VerifiedRelease
 from contracts.release.record import AcceptedRecord
 from contracts.release.repository import Repository
-from contracts.release.source import NotThere, ReleaseSource
+from contracts.release.source import ReleaseSource
 from contracts.release.trust import Trust, parse, root_of, trust_of
 from contracts.software import Software, installed
 from contracts.times import Clock
@@ -69,7 +71,7 @@ class Custodians:
 
 
 class ReleaseFollower:
-    """See the module. ``active`` is the release in force; ``refused`` the last refusal as (number, code).
+    """See the module. ``refused`` is the last refusal of a release as (number, code), ``emergency_refused`` of an emergency.
 
     ``delivered`` is the newest release number that the repository has shown here, taken or not; ``seen`` the snapshot's
     version of the last refresh, 0 before the first (what ``contracts.release.bell`` asks with).
@@ -91,8 +93,9 @@ class ReleaseFollower:
         software: Callable[[], Software] = installed,
     ) -> None:
         self.environment, self.service = environment, service
-        self.active: VerifiedRelease | None = None
+        self._base: VerifiedRelease | None = None
         self.refused: tuple[int, str] | None = None
+        self.emergency_refused: tuple[int, str] | None = None
         self.delivered: int | None = None
         self.seen = 0
         self._root_bytes, self._record, self._clock = root_bytes, record, clock
@@ -101,12 +104,26 @@ class ReleaseFollower:
         self._repository = Repository(
             root=root_bytes, source=source, folder=folder / "tuf", metadata_timeout_s=metadata_fetch_timeout_s
         )
+        self._emergencies = Emergencies(
+            environment=environment, root=root_bytes, folder=folder, held=self._held, repository=self._repository, clock=clock,
+            test=self._test,
+        )  # fmt: skip
         self._revocations: Revocations | None = None
         self._roles: list[Role] = []
         self._custodians: tuple[int, int] | None = None
         self._stands_on: tuple[bytes, tuple[bytes, ...]] | None = None
         self._trust: tuple[tuple[bytes, ...], bytes, Trust] | None = None
         self._lock = threading.Lock()
+
+    @property
+    def active(self) -> VerifiedRelease | None:
+        """The release in force, with the emergency over it while one is open (``contracts.release.emergency``)."""
+        return None if self._base is None else self._emergencies.over(self._base)
+
+    @property
+    def sealed_policy(self) -> str | None:
+        """The digest of the policy that is sealed for an emergency and not open."""
+        return self._emergencies.sealed_policy
 
     def start(self) -> VerifiedRelease | None:
         """Restart on the release already held, offline, by rules 11 and 12; ``None`` when none is held.
@@ -128,8 +145,9 @@ class ReleaseFollower:
             rules.check_not_revoked(role, state.revocations.entries, self._clock.now())
             release = replace(self._verified(state, role), officers=self._still_officers(trust))
             staleness.demand_role(release, self._clock.now())
-            self.active = release
+            self._base = release
             self._roles = [role]
+            self._emergencies.start(self._base, state.revocations.entries)
             return self.active
 
     def refresh(self, source: ReleaseSource | None = None) -> VerifiedRelease | None:
@@ -142,11 +160,25 @@ class ReleaseFollower:
         with self._lock:
             state = self._reporting(lambda: self._refreshed(source))
             try:
-                return self._follow(state)
+                made = self._follow(state)
             except SymphonyError as error:
                 self.refused = (self.delivered or 0, error.code)
                 self._stop_if_revoked(state)
+                with suppress(SymphonyError):  # it is kept in ``emergency_refused``
+                    self._look_for_emergencies(state)
                 raise
+            self._look_for_emergencies(state)
+            return made
+
+    def _look_for_emergencies(self, state: _State) -> None:
+        """After the release itself: what is wrong with an emergency never holds up a release."""
+        ground = Ground(state.trust, state.targets, state.roots, state.revocations.entries)
+        try:
+            self._emergencies.look(ground, self._published(f"{self.environment}-emergency")[1], self._base)
+            self.emergency_refused = None
+        except SymphonyError as error:
+            self.emergency_refused = (self._published(f"{self.environment}-emergency")[1] or 0, error.code)
+            raise
 
     def custodians(self) -> Custodians:
         """The custodians' newest word seen here, verified again. Raises ``NotTrusted RELEASE_*`` where there is none."""
@@ -187,8 +219,8 @@ class ReleaseFollower:
         if now >= min(lease_expires_at, trust.expires_at, revocations.expires_at):
             raise NotTrusted("RELEASE_EXPIRED", "root, targets, snapshot, timestamp or revocation list has run out")
         state = _State(trust, targets, roots, revocations, now, lease_expires_at)
-        if self.active is not None:  # before it is durable: a further refusal is never too early
-            self.active = _renewed(self.active, state)
+        if self._base is not None:  # before it is durable: a further refusal is never too early
+            self._base = _renewed(self._base, state)
             self._stop_if_revoked(state)
         if self._revocations is None or revocations.version > self._revocations.version:
             self._held.save(REVOCATIONS, Held(revocations_bytes, targets, roots))
@@ -213,7 +245,7 @@ class ReleaseFollower:
         else:
             rules.check_may_activate(role, accepted, self._minimum_number, now)
         rules.check_always(state.trust, role, state.revocations.entries, now)
-        if self.active is not None and self.active.number == role.number:
+        if self._base is not None and self._base.number == role.number:
             self._stand_on(state, role, role_bytes)
             self.refused = None
             return None
@@ -221,13 +253,13 @@ class ReleaseFollower:
         release = self._verified(state, role, fetch=True)
         self._held.save(place_of(role.number, role.digest), Held(role_bytes, state.targets, state.roots))
         self._record.accept(role.number, role.digest)
-        self.active, self.refused = release, None
+        self._base, self.refused = release, None
         self._keep(role)
         return release
 
     def _stand_on(self, state: _State, role: Role, role_bytes: bytes) -> None:
         """The release in force holds under what the custodians say now: it ends when that does, after a restart too."""
-        assert self.active is not None
+        assert self._base is not None
         stands_on = (state.targets, state.roots)
         if stands_on != self._stands_on:
             place, held = place_of(role.number, role.digest), Held(role_bytes, *stands_on)
@@ -235,7 +267,7 @@ class ReleaseFollower:
                 self._contents(state.trust, role)
                 self._held.save_trust(place, held)
             self._stands_on = stands_on
-        self.active = replace(self.active, expires_at=min(role.expires_at, state.trust.expires_at))
+        self._base = replace(self._base, expires_at=min(role.expires_at, state.trust.expires_at))
 
     def _contents(self, trust: Trust, role: Role, *, fetch: bool = False) -> Contents:
         """The documents by every rule, of what is held; ``fetch`` brings an attested build that is not (rule 17)."""
@@ -284,13 +316,13 @@ class ReleaseFollower:
 
     def _keep(self, role: Role) -> None:
         self._roles = [*self._roles[-1:], role]
-        digests = {target.sha256 for kept in self._roles for target in kept.targets.values()}
+        digests = {target.sha256 for kept in self._roles for target in kept.targets.values()} | self._emergencies.targets()
         self._held.prune([place_of(kept.number, kept.digest) for kept in self._roles], digests)
 
-    def _published(self) -> tuple[int, int | None]:
-        """The snapshot's version, and the release that it names for this environment."""
+    def _published(self, role: str | None = None) -> tuple[int, int | None]:
+        """The snapshot's version, and the release that it names for this environment (or the version of ``role``)."""
         snapshot = parse(self._repository.file("snapshot"), Snapshot).signed
-        meta = snapshot.meta.get(f"{self.environment}.json")
+        meta = snapshot.meta.get(f"{role or self.environment}.json")
         return snapshot.version, meta.version if meta else None
 
     def _named(self) -> int:
@@ -300,9 +332,9 @@ class ReleaseFollower:
             return 0
 
     def _stop_if_revoked(self, state: _State) -> None:
-        active, now = self.active, self._clock.now()
+        active, now = self._base, self._clock.now()
         if active and rules.is_revoked(state.revocations.entries, "release", active.metadata_digest, now):
-            self.active = None
+            self._base = None
 
     def _known_revocations(self) -> Revocations | None:
         """The list that a new one must contain: in memory, else the held one, when there is one that holds."""
@@ -352,38 +384,6 @@ class ReleaseFollower:
         except (NotTrusted, RepositoryError):
             return NEVER, NEVER
         return min(fetched_at, self._clock.now()), timestamp.signed.expires
-
-
-def load_held(
-    *,
-    environment: str,
-    service: str,
-    folder: Path,
-    root_bytes: bytes,
-    record: AcceptedRecord,
-    clock: Clock,
-    self_test: SelfTest | None = None,
-) -> VerifiedRelease | None:
-    """The release held in a folder, verified offline (``ReleaseFollower.start`` without a source)."""
-    return ReleaseFollower(
-        environment=environment,
-        service=service,
-        folder=folder,
-        root_bytes=root_bytes,
-        source=_Nowhere(),
-        record=record,
-        clock=clock,
-        self_test=self_test,
-    ).start()
-
-
-class _Nowhere:
-    """A source that has nothing."""
-
-    def fetch(self, path: str, length_max: int) -> bytes:
-        """Never gives a byte."""
-        del length_max
-        raise NotThere(path)
 
 
 def _renewed(active: VerifiedRelease, state: _State) -> VerifiedRelease:

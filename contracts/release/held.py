@@ -4,6 +4,7 @@
     folder/held/<number>-<digest>/build/<name>         its SBOM and provenance, where the service's manifest demands them
     folder/held/<number>-<digest>/trust.json           newer custodians' metadata that it still stands on, in one file
     folder/held/revocations/{…}                                           the newest revocation list, likewise
+    folder/held/emergency/{…}                                   the emergency release opened last, likewise
     folder/targets/<sha256>                                               target bytes, shared by releases
     folder/lease.json                                                     the timestamp last confirmed, and when
 
@@ -27,7 +28,7 @@ from contracts.release.record import write_durably
 from contracts.times import parse_rfc3339, rfc3339
 
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-REVOCATIONS = "revocations"
+REVOCATIONS, EMERGENCY = "revocations", "emergency"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class HeldReleases:
 
     def prune(self, places: Iterable[str], digests: set[str]) -> None:
         """Remove every release but these, and every target but these."""
-        kept = {REVOCATIONS, *places}
+        kept = {REVOCATIONS, EMERGENCY, *places}
         for place in (self._folder / "held").iterdir():
             if place.name not in kept:
                 shutil.rmtree(place, ignore_errors=True)

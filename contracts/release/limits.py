@@ -17,3 +17,16 @@ REFRESH_TIMEOUT_S = 60.0
 """Everything that one refresh fetches, together; a peer that drips bytes is cut off."""
 
 ACTIVATE_BEFORE_AHEAD_MAX = timedelta(days=7)
+
+EMERGENCY_SEALED_MAX = timedelta(days=90)
+"""How long a sealed emergency release may wait to be opened."""
+EMERGENCY_VALID_S_MIN, EMERGENCY_VALID_S_MAX = 60, 24 * 3600
+"""How long one may stand once it is open."""
+EMERGENCY_REVIEW_S_MIN, EMERGENCY_REVIEW_S_MAX = 3600, 72 * 3600
+"""How long after its opening it must have been reviewed; promotions freeze then."""
+EMERGENCY_OPENERS_MIN = 2
+EMERGENCY_CURRENCIES_MAX = 50
+EMERGENCY_ENVELOPE_BYTES_MAX = 16 * 1024
+EMERGENCY_DOCUMENT_BYTES_MAX = 4 * EMERGENCY_ENVELOPE_BYTES_MAX
+EMERGENCY_SIGNATURES_MAX = 16
+EMERGENCY_CLOCKS_APART_MAX = timedelta(seconds=60)

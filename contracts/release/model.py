@@ -71,6 +71,21 @@ class Revocations:
 
 
 @dataclass(frozen=True, slots=True)
+class Emergency:
+    """The emergency release that stands over a release until ``ends_at`` (``contracts.release.emergency``).
+
+    ``policy_digest_under``: the policy of the release under it, which comes back.
+    """
+
+    number: int
+    metadata_digest: str
+    opening_sha256: str
+    opened_at: datetime
+    ends_at: datetime
+    policy_digest_under: str
+
+
+@dataclass(frozen=True, slots=True)
 class VerifiedRelease:
     """A release that holds by every rule of ``contracts.release.rules``.
 
@@ -99,13 +114,24 @@ class VerifiedRelease:
     revocations: list[dict[str, Any]]
     revocations_version: int
     officers: Mapping[str, str] = field(default_factory=dict)
+    emergency: Emergency | None = None
+    decide_again: bool = False
+    """An emergency release stands over it, or has stood: what was decided is decided again before its permit."""
+
+    @property
+    def in_force(self) -> tuple[int, int]:
+        """What tells one state of policy and caps from the next: the number, and that of the emergency over it (0: none)."""
+        return self.number, self.emergency.number if self.emergency else 0
 
     def check_live(self, now: datetime) -> None:
-        """Raise ``NotTrusted RELEASE_EXPIRED`` when the release or the lease on it has run out.
+        """Raise ``NotTrusted RELEASE_EXPIRED`` when the release or the lease on it has run out, ``EMERGENCY_OVER`` when the
+        emergency over it has.
 
-        What a service still does then is its manifest's to say: ``contracts.release.staleness``.
+        What a service still does in the first two cases is its manifest's to say: ``contracts.release.staleness``.
         """
         if now >= self.expires_at:
             raise NotTrusted("RELEASE_EXPIRED", f"release {self.number} ran out at {self.expires_at.isoformat()}")
         if now >= self.lease_expires_at:
             raise NotTrusted("RELEASE_EXPIRED", f"the timestamp ran out at {self.lease_expires_at.isoformat()}")
+        if self.emergency is not None and now >= self.emergency.ends_at:
+            raise NotTrusted("EMERGENCY_OVER", f"emergency {self.emergency.number} ended {self.emergency.ends_at.isoformat()}")

@@ -37,6 +37,7 @@ class Repository:
     def __init__(self, *, root: bytes, source: ReleaseSource, folder: Path, metadata_timeout_s: float) -> None:
         self._root, self._source, self._folder = root, source, folder
         self._metadata_timeout_s = metadata_timeout_s
+        self._asked = source
         self._updater: Updater | None = None
         self._fetcher: _SourceFetcher | None = None
 
@@ -53,6 +54,7 @@ class Repository:
             snapshot_max_length=limits.SNAPSHOT_BYTES_MAX,
             targets_max_length=limits.ROLE_BYTES_MAX,
         )
+        self._asked = source or self._source
         with _our_errors():
             self._metadata.mkdir(parents=True, exist_ok=True)
             fetcher = _SourceFetcher(source or self._source, self._metadata_timeout_s)
@@ -87,6 +89,10 @@ class Repository:
         files = sorted((self._metadata / "root_history").glob("*.root.json"), key=lambda f: int(f.name.split(".")[0]))
         contents = [file.read_bytes() for file in files]
         return contents[contents.index(self._root) + 1 :] if self._root in contents else []
+
+    def beside(self, path: str, length_max: int) -> bytes:
+        """A file beside the metadata, from where the last refresh was; nothing vouches for it. Raises ``NotThere``."""
+        return self._asked.fetch(path, length_max)
 
     def download(self, prefix: str, targets: Mapping[str, Target], folder: Path) -> None:
         """Every target into ``folder/<sha256>``; what is there already and right is not fetched again."""

@@ -30,7 +30,7 @@ Requirements: POL-01, POL-05, POL-06, POL-07, D5. Not here: fetching, files, the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -210,16 +210,22 @@ def _moment(values: Mapping[str, Any], field: str) -> datetime:
 
 
 def _targets(signed: Targets, environment: str) -> dict[str, Target]:
-    prefix = f"{environment}/{signed.version}/"
+    return targets_under(signed, f"{environment}/{signed.version}/", FIXED_TARGETS, _VARIABLE_TARGET)
+
+
+def targets_under(
+    signed: Targets, prefix: str, fixed: Sequence[str], variable: re.Pattern[str] | None = None
+) -> dict[str, Target]:
+    """Rule 6: the targets of a role by path relative to ``prefix``: all of ``fixed``, and none but those or ``variable``."""
     if len(signed.targets) > TARGETS_MAX:
         raise NotTrusted("RELEASE_SHAPE", f"more than {TARGETS_MAX} targets")
     out = {}
     for path, target in signed.targets.items():
         relative = path.removeprefix(prefix)
-        if relative == path or not (relative in FIXED_TARGETS or _VARIABLE_TARGET.fullmatch(relative)):
+        if relative == path or not (relative in fixed or (variable is not None and variable.fullmatch(relative))):
             raise NotTrusted("RELEASE_SHAPE", f"a target that is none of a release: {path[:100]}")
         out[relative] = _target(target)
-    missing = [name for name in FIXED_TARGETS if name not in out]
+    missing = [name for name in fixed if name not in out]
     if missing:
         raise NotTrusted("RELEASE_SHAPE", f"targets are missing: {', '.join(missing)}")
     if sum(target.length for target in out.values()) > RELEASE_BYTES_MAX:

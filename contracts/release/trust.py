@@ -108,8 +108,8 @@ def unsigned_trust_of(root: Root, targets: Targets, environment: str) -> Trust:
     return Trust(
         root=root,
         targets=targets,
-        officers=_keys(targets, environment),
-        security_officers=_keys(targets, f"{environment}-revocations"),
+        officers=keys_of(targets, environment),
+        security_officers=keys_of(targets, f"{environment}-revocations"),
         gate_keys=gate_keys,
         build_key_id=build_key["key_id"],
         build_key_pem=build_key["public_key_pem"],
@@ -151,7 +151,7 @@ def _check_delegations(root: Root, targets: Targets) -> None:
             raise NotTrusted("RELEASE_SHAPE", f"{name} is delegated other paths than its own, or is not terminating")
         if role.threshold > custodians_min:
             raise NotTrusted("RELEASE_SHAPE", f"the custodians' threshold is lower than that of {name}")
-        _keys(targets, name)
+        keys_of(targets, name)
 
 
 def _check_material(root: Root, targets: Targets, gate_keys: Mapping[str, str], build_key: Mapping[str, str]) -> None:
@@ -166,7 +166,7 @@ def _check_material(root: Root, targets: Targets, gate_keys: Mapping[str, str], 
     assert targets.delegations is not None
     for name in targets.delegations.roles or ():
         group = "security officers" if name.endswith("-revocations") else "officers"
-        groups[group].update(_keys(targets, name))
+        groups[group].update(keys_of(targets, name))
     seen: dict[str, str] = {}
     for group, keys in groups.items():
         for material in _distinct(group, keys):
@@ -182,7 +182,8 @@ def _distinct(group: str, keys: Mapping[str, str]) -> set[str]:
     return material
 
 
-def _keys(targets: Targets, name: str) -> dict[str, str]:
+def keys_of(targets: Targets, name: str) -> dict[str, str]:
+    """Key id to public key (hex) of a delegated role. Raises ``NotTrusted RELEASE_ENVIRONMENT`` where there is none."""
     try:
         key_ids = targets.get_delegated_role(name).keyids
         return {key_id: _material(targets.get_key(key_id)) for key_id in key_ids}

@@ -15,7 +15,7 @@ from contracts.canonical import canonical_bytes, sha256_hex
 from contracts.errors import NotTrusted
 from contracts.keys import key_id_of, public_hex
 from contracts.release import FileRecord, NotThere, ReleaseFollower, VerifiedRelease, load_held
-from contracts.release.follower import _Nowhere
+from contracts.release.offline import _Nowhere
 from contracts.release.repository import _SourceFetcher
 from contracts.times import rfc3339
 from symphony.release.ceremony import CUSTODIANS, OFFICERS, revocation
