@@ -29,7 +29,7 @@ from controlplane.api.openapi import document
 from controlplane.context import Context
 from controlplane.invariants import Halting
 
-DOMAINS = ("trust", "releases", "orders", "fleet", "opa", "evidence", "exports")
+DOMAINS = ("trust", "emergency", "releases", "orders", "fleet", "opa", "evidence", "exports")
 RESTART_S = 1.0
 _LOG = logging.getLogger("symphony.controlplane")
 

@@ -188,12 +188,28 @@ def proposal_of(sealed: Sealed) -> dict[str, Any]:
 
 def verify_opening(trust: Trust, sealed: Sealed, envelope: Any, now: datetime) -> Said:
     """E4 and E5 (but the end). Raises ``NotTrusted EMERGENCY_*``."""
+    said = read_opening(trust, sealed, envelope, now)
+    if signers_of(trust, envelope) < limits.EMERGENCY_OPENERS_MIN:
+        raise NotTrusted("EMERGENCY_SIGNATURE", f"signed by fewer than {limits.EMERGENCY_OPENERS_MIN} different officers")
+    return said
+
+
+def key_ids_of(envelope: Any) -> tuple[str, ...]:
+    """Who signed an opening; nothing is verified."""
+    return tuple(sorted(key_id for key_id, _ in split_envelope(envelope, EMERGENCY_OPEN_TYPE, "EMERGENCY_INVALID")[1]))
+
+
+def signers_of(trust: Trust, envelope: Any) -> int:
+    """How many different officers signed an opening that was read."""
+    return len({trust.officers[key_id] for key_id in key_ids_of(envelope)})
+
+
+def read_opening(trust: Trust, sealed: Sealed, envelope: Any, now: datetime) -> Said:
+    """The same for an opening on its way, with the signatures that it has so far."""
     claims, sha256, key_ids = _said(trust, envelope, EMERGENCY_OPEN_TYPE)
     _about(claims, OPENING_SCHEMA, sealed, {"metadata_digest": sealed.role.digest}, {"over", "reason"})
     if type(claims["over"]) is not int or claims["over"] < 1 or not _is_text(claims["reason"]):
         raise NotTrusted("EMERGENCY_INVALID", "an opening names the release that it stands over, and a reason")
-    if len({trust.officers[key_id] for key_id in key_ids}) < limits.EMERGENCY_OPENERS_MIN:
-        raise NotTrusted("EMERGENCY_SIGNATURE", f"signed by fewer than {limits.EMERGENCY_OPENERS_MIN} different officers")
     said = Said(claims, sha256, key_ids)
     _not_ahead(said.at, now, "the opening")
     if said.at < sealed.sealed_at - limits.EMERGENCY_CLOCKS_APART_MAX:

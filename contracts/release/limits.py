@@ -30,3 +30,5 @@ EMERGENCY_ENVELOPE_BYTES_MAX = 16 * 1024
 EMERGENCY_DOCUMENT_BYTES_MAX = 4 * EMERGENCY_ENVELOPE_BYTES_MAX
 EMERGENCY_SIGNATURES_MAX = 16
 EMERGENCY_CLOCKS_APART_MAX = timedelta(seconds=60)
+EMERGENCY_OPENING_WITHIN = timedelta(minutes=15)
+"""How old an opening may be when an officer signs it, by its own time; the follower does not ask."""

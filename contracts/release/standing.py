@@ -56,8 +56,9 @@ def broken_by(
 
 
 def is_standing(name: str) -> bool:
-    """Whether a role's file hangs on the custodians' word: every delegated role's does."""
-    return name not in {"root", "targets", "snapshot", "timestamp"}
+    """Whether a role's file must go on to stand under the custodians' word: every delegated role's but an emergency's, which ends
+    where it does not (ADR 0013)."""
+    return name not in {"root", "targets", "snapshot", "timestamp"} and not name.endswith("-emergency")
 
 
 def _broken(root: Root, targets: Targets, name: str, data: bytes, files: Mapping[str, bytes]) -> Broken | None:

@@ -28,6 +28,7 @@ from contracts.release.rules import approvers_among
 from contracts.release.trust import ENVIRONMENTS, Trust
 from contracts.times import parse_rfc3339, rfc3339
 from controlplane.context import Context
+from controlplane.emergency.reading import demand_reviewed
 from controlplane.evidence.own import log_event
 from controlplane.identity import Principal
 from controlplane.releases.asking import Word, word_of
@@ -44,7 +45,9 @@ _SQL = queries("controlplane.releases")
 
 
 async def demand_unfrozen(context: Context, connection: Connection, environment: str) -> None:
-    """Raise ``Refused RELEASE_FROZEN`` while promotions are frozen. The caller holds the repository's lock."""
+    """Raise ``Refused RELEASE_FROZEN`` while promotions are frozen, ``EMERGENCY_UNREVIEWED`` while an emergency's review is late.
+    The caller holds the repository's lock."""
+    await demand_reviewed(context, connection, environment)
     now = context.clock.now()
     for row in await _rows(connection, "freezes_ahead", environment, now):
         if row["starts_at"] <= now:

@@ -24,7 +24,10 @@ from symphony.packet.parts.trust import TrustedKeys, verify_dsse
 BATCH_KIND = "application/vnd.symphony.evidence-batch.v1"
 HEARTBEAT_KIND = "application/vnd.symphony.evidence-heartbeat.v1"
 OWN = "controlplane"
-OWN_KINDS = ("symphony.evidence/release_metadata/1", "symphony.evidence/release_event/1", "symphony.evidence/order/1")
+OWN_KINDS = (
+    "symphony.evidence/release_metadata/1", "symphony.evidence/release_event/1", "symphony.evidence/order/1",
+    "symphony.evidence/emergency/1",
+)  # fmt: skip
 """What the control plane says by itself: no batch carries it, the checkpoint alone binds it."""
 
 
