@@ -24,6 +24,7 @@ COMMANDS = {
     "doctor": "symphony.commands.stack:doctor",
     "down": "symphony.commands.stack:down",
     "drill": "symphony.commands.drill:drill",
+    "emergency": "symphony.commands.emergency:emergency",
     "evidence": "symphony.commands.evidence:evidence",
     "fleet": "symphony.commands.fleet:fleet",
     "invariants": "symphony.commands.invariants:command",

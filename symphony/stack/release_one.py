@@ -13,6 +13,7 @@ from typing import Any
 
 from contracts.errors import CannotEvaluate
 from contracts.times import SystemClock
+from symphony import policy_build
 from symphony.opa import find_opa
 from symphony.release.approve import approve, review
 from symphony.release.ceremony import CUSTODIANS, SECURITY_OFFICER, Ceremony
@@ -73,13 +74,15 @@ def schema_folder(chosen: Path | None) -> dict[str, bytes]:
 
 
 def release_files(
-    layout: Layout, *, template: Mapping[str, Any], manifests: Path | None, schemas: Path | None
-) -> dict[str, bytes]:
+    layout: Layout, *, template: Mapping[str, Any], manifests: Path | None, schemas: Path | None,
+    policies: Path = policy_build.POLICIES,
+) -> dict[str, bytes]:  # fmt: skip
     """Every target of a release but its proposal and gate result."""
     ceremony = Ceremony(layout.folder, (ENVIRONMENT,))
     return collect(
         environment_data=environment_data(layout, dict(template)), manifests=manifests_in(manifests),
         invariants=invariants_document(), schemas=schema_folder(schemas), build_key=ceremony.build,
+        policies=policies,
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import pytest
 from contracts.errors import SymphonyError
 from contracts.evidence import parse_record
 from contracts.release import ReleaseFollower
+from symphony.cli import main
 from symphony.release import emergency as tools
 from symphony.release.emergency import EmergencyDraft
 from tests.releases.glass import BOUNDS, opened
@@ -196,3 +197,48 @@ def test_no_other_is_sealed_while_one_is_open_and_the_next_promotion_ends_it(sha
     assert approve(shared, "chanda", after) == "SEALED"
     service.refresh()
     assert in_force(service) == 0
+
+
+def test_officers_break_the_glass_by_command(
+    shared: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On machines of their own: seal, approve, open, list, close, review; a wrong cap is usage, a wrong officer is refused."""
+    active(shared)
+    files = shared.world.files()
+    for name in ("policy.wasm", "policy.tar.gz", "invariants.json"):
+        (tmp_path / name).write_bytes(files[name])
+    (tmp_path / "gate.json").write_bytes(shared.world.gate(files))
+    monkeypatch.setenv("SYMPHONY_URL", shared.url)
+    monkeypatch.setenv("SYMPHONY_CA", str(shared.ca))
+    monkeypatch.setenv("SYMPHONY_ROOT", str(shared.world.folder / "trust" / "1.root.json"))
+
+    def say(officer: str, *words: str) -> tuple[int, str]:
+        capsys.readouterr()
+        monkeypatch.setenv("SYMPHONY_OFFICER_FOLDER", str(shared.world.folder / "officers" / officer))
+        code = main(["emergency", *words])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    sealing = ("seal", "--targets", str(tmp_path), "--gate", str(tmp_path / "gate.json"), "--reason", "rail down")
+    assert say("alice", *sealing, "--cap", "ZMW:12.50:1:1")[0] == 2
+    assert say("alice", *sealing, "--cap", "ZMW:500:5000:10", "--valid-hours", "25")[0] == 2
+    assert say("alice", *sealing, "--cap", "zmw:500:5000:10")[0] == 5
+    code, said = say("alice", *sealing, "--cap", "ZMW:500:5000:10")
+    number = said.split()[1]
+    assert (code, "is PROPOSED" in said) == (0, True), said
+    code, said = say("alice", "approve", number)
+    assert (code, "OFFICER_IS_PROPOSER" in said) == (1, True)
+    code, said = say("bruno", "approve", number)
+    assert (code, "ZMW: payment_minor_max=500" in said) == (0, True), said
+    assert f"emergency {number} is SEALED" in say("chanda", "approve", number)[1]
+    code, said = say("bruno", "open", number, "--reason", "the rail is down")
+    assert (code, "1 of 2 officers have signed" in said) == (0, True), said
+    code, said = say("dalitso", "open", number, "--reason", "the rail is down")
+    assert (code, f"emergency {number} is OPEN until" in said) == (0, True), said
+    code, said = say("alice", "list")
+    assert (code, f"{number}  OPEN " in said) == (0, True), said
+    assert f"emergency {number} is CLOSED" in say("alice", "close", number, "--reason", "the rail is back")[1]
+    code, said = say("bruno", "review", number, "--finding", "all well")
+    assert (code, "EMERGENCY_OWN" in said) == (1, True), said
+    code, said = say("chanda", "review", number, "--finding", "three payments, all due")
+    assert (code, f"emergency {number} is reviewed" in said) == (0, True), said
