@@ -100,8 +100,9 @@ class Acceptor:
             return
         view = self.pipeline.view
         number, digest = state["release"]["number"], state["release"]["metadata_digest"]
-        if view is None or (view.active.release.number, view.active.release.metadata_digest) != (number, digest):
-            active = await self._made(number, digest)
+        named = (number, state.get("emergency", 0)), digest
+        if view is None or (view.active.release.in_force, view.active.release.metadata_digest) != named:
+            active = await self._made(*named)
             self.context.reload(active.release.environment_data["certificate_authorities"])
             await self.pipeline.configure_adapter(active)
             self.pipeline.bound(active)
@@ -118,11 +119,14 @@ class Acceptor:
         view.broken += tuple(one.id for one in self.watch.broken)
         self.pipeline.view = view
 
-    async def _made(self, number: int, digest: str) -> ActiveRelease:
+    async def _made(self, in_force: tuple[int, int], digest: str) -> ActiveRelease:
         """The release, verified and compiled once, however often what follows has to be tried again."""
         made = self._loaded
-        if made is None or (made.release.number, made.release.metadata_digest) != (number, digest):
-            made = self._loaded = await asyncio.to_thread(self._load, number, digest)
+        if made is None or (made.release.in_force, made.release.metadata_digest) != (in_force, digest):
+            made = await asyncio.to_thread(self._load, in_force[0], digest)
+            if made.release.in_force != in_force:
+                raise SymphonyError("NO_ACTIVE_RELEASE", "the writer's emergency release is not in its folder, or not any more")
+            self._loaded = made
         return made
 
     def _renew(self, active: ActiveRelease, state: dict[str, Any], entries: list[dict[str, Any]]) -> None:

@@ -8,6 +8,7 @@ import orjson
 from uuid_utils import uuid7
 
 from contracts import evidence
+from contracts.release.model import Emergency
 from contracts.times import Clock, rfc3339
 from sidecar.store import WriterStore
 from sidecar.store.store import EXECUTOR, Transaction
@@ -38,3 +39,19 @@ class Events:
             "canonical_fields": orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode(),
         }  # fmt: skip
         await transaction.numbered("record_events", orjson.dumps([row]).decode(), evidence=[body])
+
+
+def of_emergency(environment: str, event: str, found: Emergency) -> dict[str, Any]:
+    """The fields of an emergency that is in force here, or has ended (``symphony.evidence/emergency/1``)."""
+    return {
+        "event": event, "role": f"{environment}-emergency", "number": found.number, "metadata_digest": found.metadata_digest,
+        "key_ids": [], "envelope_sha256": found.opening_sha256, "ends_at": rfc3339(found.ends_at), "reason_code": None,
+    }  # fmt: skip
+
+
+def refused_emergency(environment: str, number: int, code: str) -> dict[str, Any]:
+    """The same of one that was refused here."""
+    return {
+        "event": "REFUSED", "role": f"{environment}-emergency", "number": number, "metadata_digest": None, "key_ids": [],
+        "envelope_sha256": None, "reason_code": code,
+    }  # fmt: skip

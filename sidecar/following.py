@@ -3,7 +3,8 @@
 Between two rounds it waits for the control plane to ring (``contracts.release.bell``), and polls where that does not work.
 Any failure keeps the old release running; the refusal goes to the control plane and into evidence. A lease or a release that
 has run out tightens by the schedule of its manifest (``contracts.release.staleness``), each step told once, and at its end stops
-intake and dispatch (fail closed). What was accepted before a step is still sent until then, as under a lower cap by order.
+intake and dispatch (fail closed). What was accepted before a step is still sent until then, as under a lower cap by order. An
+emergency release over it (ADR 0013) is in force until its own end, and then the release alone, without a word from anybody.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,7 @@ _LOG = logging.getLogger("symphony.following")
 OnActive = Callable[[ActiveRelease], Awaitable[None]]
 OnRefused = Callable[[int, str], Awaitable[None]]
 OnAged = Callable[[VerifiedRelease, Standing], Awaitable[None]]
+OnEmergencyRefused = Callable[[int, str], Awaitable[None]]
 OnRevocations = Callable[[VerifiedRelease], Awaitable[None]]
 
 
@@ -81,6 +84,7 @@ class Following:
     def __init__(
         self, config: WriterConfig, clock: Clock, *, on_active: OnActive, on_refused: OnRefused, on_revocations: OnRevocations,
         halted: Callable[[], bool] = lambda: False, on_aged: OnAged | None = None,
+        on_emergency_refused: OnEmergencyRefused | None = None,
     ) -> None:  # fmt: skip
         tls = config.release
         context = client_context(Path(tls.certificate), Path(tls.key), Path(tls.ca))
@@ -94,6 +98,9 @@ class Following:
         self._aging = Aging(clock, Path(tls.folder) / FILE if tls.folder else None)
         self._kept_revocations: int | None = None
         self._active: ActiveRelease | None = None
+        self._under: ActiveRelease | None = None
+        self._on_emergency_refused = on_emergency_refused or on_refused
+        self._reported_emergency: tuple[int, str] | None = None
         self._reported_refusal: tuple[int, str] | None = None
         self._context: ssl.SSLContext = context
         self._session: aiohttp.ClientSession | None = None
@@ -109,6 +116,8 @@ class Following:
     def active(self) -> ActiveRelease | None:
         """The release in force with what it still permits, or ``None`` while none is, or when its schedule has ended."""
         active = self._active
+        if active is not None and _is_over(active.release, self._clock.now()):
+            active = self._under  # at once, whether or not the control plane is there
         if active is None:
             return None
         active.standing = self._aging.standing(active.release)
@@ -145,7 +154,11 @@ class Following:
 
     async def _until_news(self) -> None:
         """Until the bell is heard; what runs here is told meanwhile. Nothing of it ends the loop."""
-        waiting = self._bell.heard(self._follower.seen, patience(self._follower.active, self._clock.now()))
+        active, now = self._follower.active, self._clock.now()
+        wait_s = patience(active, now)
+        if active is not None and active.emergency is not None:
+            wait_s = min(wait_s, max(0.0, (active.emergency.ends_at - now).total_seconds()))
+        waiting = self._bell.heard(self._follower.seen, wait_s)
         try:
             await meanwhile(waiting, REPORT_EVERY_S, self._tell)
         except Exception:  # noqa: BLE001 - looking goes on by polling
@@ -174,17 +187,20 @@ class Following:
             trouble = error
         release = self._follower.active
         if release is None:
-            self._active = None
-        elif self._active is None or self._active.release.number != release.number:
+            self._active = self._under = None
+        elif self._active is None or self._active.release.in_force != release.in_force:
             await self._activate(release)
         else:
             self._active.renewed(release)  # before it is durable: a further refusal is never too early
+            if self._under is not None and (under := self._follower.under) is not None:
+                self._under.renewed(under)
             await self._keep_revocations(release)
         refused = self._follower.refused
         if refused != self._reported_refusal:
             if refused is not None:
                 await self._on_refused(*refused)
             self._reported_refusal = refused
+        await self._tell_of_emergencies()
         await self._tell()
         return trouble
 
@@ -206,12 +222,27 @@ class Following:
         await asyncio.to_thread(self._aging.keep, found)
         _LOG.warning("release %d: %s", release.number, found.why or "fresh again, full caps")
 
+    async def _tell_of_emergencies(self) -> None:
+        refused = self._follower.emergency_refused
+        if refused is not None and refused != self._reported_emergency:
+            await self._on_emergency_refused(*refused)
+        self._reported_emergency = refused
+
+    async def _made(self, release: VerifiedRelease) -> ActiveRelease:
+        """It compiles the policy and imports every key; what an emergency stood over is there already."""
+        under = self._under
+        if under is not None and under.release.in_force == release.in_force:
+            under.renewed(release)
+            return under
+        return await asyncio.to_thread(ActiveRelease, release)
+
     async def _activate(self, release: VerifiedRelease) -> None:
-        active = await asyncio.to_thread(ActiveRelease, release)  # it compiles the policy and imports every key
+        active, under = await self._made(release), self._follower.under if release.emergency is not None else None
+        below = None if under is None else await asyncio.to_thread(ActiveRelease, under)
         warn_of_wildcards(self._config.service, release.environment_data)
         await self._keep_revocations(release)
         await self._on_active(active)
-        self._active = active
+        self._active, self._under = active, below
         _LOG.info("release %d is active, policy %s", release.number, release.policy_digest[:16])
 
     async def _keep_revocations(self, release: VerifiedRelease) -> None:
@@ -244,6 +275,10 @@ class Following:
         with suppress(aiohttp.ClientError, TimeoutError, OSError):
             async with self._session.post(self._config.fleet_url, json=body, ssl=self._context) as response:
                 await response.content.read(ANSWER_BYTES_MAX)  # it changes nothing here; read, the connection is kept
+
+
+def _is_over(release: VerifiedRelease, now: datetime) -> bool:
+    return release.emergency is not None and now >= release.emergency.ends_at
 
 
 def _read(path: Path) -> bytes:

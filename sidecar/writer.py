@@ -24,6 +24,7 @@ from contracts import wire
 from contracts.errors import CannotEvaluate, Refused, SymphonyError
 from contracts.keys import load_private_key
 from contracts.release import VerifiedRelease
+from contracts.release.model import Emergency
 from contracts.release.staleness import Standing
 from contracts.runtime_invariants import Finding, Watch
 from contracts.software import installed
@@ -37,7 +38,7 @@ from sidecar.dispatch.dispatcher import Dispatcher
 from sidecar.dispatch.recovery import Recovery
 from sidecar.dispatch.resolution import Resolver
 from sidecar.dispatch.work import PermitMaker
-from sidecar.events import Events
+from sidecar.events import Events, of_emergency, refused_emergency
 from sidecar.following import Following
 from sidecar.intake.handover import (
     BATCH_BYTES_MAX,
@@ -90,7 +91,9 @@ class Writer:
         self._following = Following(
             config, clock, on_active=self._activated, on_refused=self._refused, on_revocations=self._revoked,
             halted=lambda: bool(self._watch.halted) or self._orders.here().halted is not None, on_aged=self._aged,
+            on_emergency_refused=self._emergency_refused,
         )  # fmt: skip
+        self._emergency: Emergency | None = None
         self._watch = Watch(
             lambda: invariants.of_writer(config, clock, self._following.active()),
             interval_s=config.runtime_check_interval_s, told=self._halting,
@@ -213,6 +216,7 @@ class Writer:
         release, gauge, stopped = active.release, await self._measured(active), self._watch.stopped()
         return {
             "release": {"number": release.number, "metadata_digest": release.metadata_digest},
+            "emergency": release.in_force[1],
             "fetched_at": rfc3339(release.fetched_at),
             "lease_expires_at": rfc3339(release.lease_expires_at),
             "release_expires_at": rfc3339(release.expires_at),
@@ -249,8 +253,16 @@ class Writer:
         self._batcher.batch_size_max = settings["batching"]["ingest"]["batch_size_max"]
         self._batcher.flush_ms_max = settings["batching"]["ingest"]["flush_ms_max"]
         self._batcher.queue_max = settings["intake"]["queue_max"]
-        fields = {"number": release.number, "metadata_digest": release.metadata_digest, "policy_digest": release.policy_digest}
-        await self._event("release_activated", fields)
+        before, now = self._emergency, release.emergency
+        if before is not None and before != now:
+            await self._event("emergency", of_emergency(release.environment, "ENDED", before))
+            self._emergency = None
+        if now is not None:
+            await self._event("emergency", of_emergency(release.environment, "IN_FORCE", now))
+            self._emergency = now
+        else:
+            fields = {"number": release.number, "metadata_digest": release.metadata_digest, "policy_digest": release.policy_digest}
+            await self._event("release_activated", fields)
 
     async def _revoked(self, release: VerifiedRelease) -> None:
         async with self._store.transaction(EXECUTOR) as transaction:
@@ -269,6 +281,9 @@ class Writer:
 
     async def _refused(self, number: int, code: str) -> None:
         await self._event("release_refused", {"number": number, "reason_code": code})
+
+    async def _emergency_refused(self, number: int, code: str) -> None:
+        await self._event("emergency", refused_emergency(self._config.environment, number, code))
 
     async def _ship_spool(self) -> None:
         """What was refused while the breaker was open becomes evidence once the store is back (D2)."""

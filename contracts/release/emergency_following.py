@@ -72,13 +72,13 @@ class Ground:
 
 
 class Emergencies:
-    """See the module. ``sealed_policy``: the digest of the policy that is sealed and not open, where one is."""
+    """See the module. ``policy``: the digest of the newest sealed emergency's policy, open or not, where one is known."""
 
     def __init__(
         self, *, environment: str, root: bytes, folder: Path, held: HeldReleases, repository: Repository, clock: Clock,
         test: Callable[[VerifiedRelease], None],
     ) -> None:  # fmt: skip
-        self.sealed_policy: str | None = None
+        self.policy: str | None = None
         self._environment, self._root, self._clock, self._test = environment, root, clock, test
         self._file = folder / "emergency.json"
         self._held, self._repository = held, repository
@@ -93,6 +93,10 @@ class Emergencies:
         if made is None or made[0] is not release or made[1] is not opened:
             made = self._over = (release, opened, self._made(release, opened))
         return made[2]
+
+    def under(self, release: VerifiedRelease) -> VerifiedRelease:
+        """The release without any emergency: what is in force when the one that is open ends."""
+        return self._made(release, None)
 
     def targets(self) -> set[str]:
         """Digests of the targets that must stay on disk."""
@@ -112,18 +116,18 @@ class Emergencies:
 
     def look(self, ground: Ground, named: int | None, release: VerifiedRelease | None) -> None:
         """Look for an opening or a closing of the emergency that the snapshot names. Raises ``NotTrusted``, ``CannotEvaluate``."""
-        self.sealed_policy = None
+        self.policy = None
         record = self._known()
         if named is None or release is None:
             return
         if record is not None and named < record.number:
             raise NotTrusted("EMERGENCY_REPLAYED", f"emergency {named}; {record.number} was opened before")
+        self._look_at_sealed(ground)
         document = self._document(named)
         if record is not None and named == record.number:
             self._look_again(ground, record, document, release)
         elif document is None:
             self._end("a later one is sealed")
-            self._look_at_sealed(ground)
         else:
             self._end("a later one is open")
             self._take_new(ground, document, release)
@@ -166,7 +170,7 @@ class Emergencies:
             role = self._repository.role(emergency.role_name(self._environment))
             sealed = emergency.verify_sealed(trust, role, self._environment)
             emergency.verify_always(trust, sealed, ground.revocations, self._clock.now())
-            self.sealed_policy = sealed.role.targets["policy.wasm"].sha256
+            self.policy = sealed.role.targets["policy.wasm"].sha256
         except SymphonyError as error:
             _LOG.info("the sealed emergency release could not be opened as it is: %s", error)
 
@@ -199,7 +203,7 @@ class Emergencies:
             self._test(self._made(release, opened))
             self._held.save(EMERGENCY, Held(role, ground.targets, ground.roots))
             self._keep(record)
-        self._opened = opened
+        self._opened, self.policy = opened, sealed.role.targets["policy.wasm"].sha256
 
     def _standing(self, release: VerifiedRelease) -> Opened | None:
         opened = self._opened

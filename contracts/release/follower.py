@@ -121,9 +121,14 @@ class ReleaseFollower:
         return None if self._base is None else self._emergencies.over(self._base)
 
     @property
-    def sealed_policy(self) -> str | None:
-        """The digest of the policy that is sealed for an emergency and not open."""
-        return self._emergencies.sealed_policy
+    def under(self) -> VerifiedRelease | None:
+        """The release alone: what comes back when the emergency over it ends."""
+        return None if self._base is None else self._emergencies.under(self._base)
+
+    @property
+    def emergency_policy(self) -> str | None:
+        """The digest of the newest sealed emergency's policy, open or not."""
+        return self._emergencies.policy
 
     def start(self) -> VerifiedRelease | None:
         """Restart on the release already held, offline, by rules 11 and 12; ``None`` when none is held.

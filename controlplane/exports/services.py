@@ -68,7 +68,7 @@ async def parts(context: Context, period: Period, *, settle_s: float = SETTLE_S)
 
 
 async def _releases(context: Context, size: int) -> AsyncIterator[dict[str, Any]]:
-    roles = ["root", "targets", context.environment]
+    roles = ["root", "targets", context.environment, f"{context.environment}-emergency"]
     for row in await context.pool.fetch(_SQL["roles"], size, roles):
         yield {"part": "tuf", "name": f"{row['version']}.{row['role']}.json", "content": _b64(row["content"])}
     for row in await context.pool.fetch(_SQL["targets"], size, context.environment, list(TARGETS)):

@@ -142,7 +142,7 @@ class Intake:
         return self._window.beyond(document["debit_agent"], document["currency"], document["amount_minor"])
 
     def _checked(self, presented: permit.Permit, body: bytes, seen: Seen) -> Effect:
-        terms = self._window.choose(presented.claims.release_number)
+        terms = self._window.choose(presented.claims.release_number, presented.claims.policy_digest)
         document = seen.document = _document_of(body)
         claims = permit.verify_parsed(
             presented, body=body, purpose=document["purpose"], audience=terms.audience,

@@ -8,6 +8,9 @@ Rules:
   both say that the request was surely not taken;
 * with no valid release everything is refused ``NO_ACTIVE_RELEASE``: also when the active one has run out and the schedule of
   its manifest has ended; until then payments over what that leaves are refused ``RELEASE_STALE``, and seals go on;
+* while an emergency release stands over the active one (ADR 0013), its policy takes the place of that release's, and back at its
+  end by the ledger's own clock; a permit of the other of the two policies is answered as above, by what is known to be ahead or
+  behind, so no payment is lost while one service has heard it and the other has not;
 * after a restart the release before is not known, and nothing is taken under it;
 * a refresh that fails changes nothing but the log and the report: the old release stays.
 """
@@ -53,6 +56,10 @@ class Follower(Protocol):
         """The snapshot's version of the last look, 0 before the first."""
 
     @property
+    def emergency_policy(self) -> str | None:
+        """The digest of the newest sealed emergency's policy, open or not."""
+
+    @property
     def delivered(self) -> int | None:
         """The newest release number that the repository has shown here."""
 
@@ -75,12 +82,16 @@ class ReleaseWindow:
         self._before: Terms | None = None
         self._activated_at = datetime.min.replace(tzinfo=clock.now().tzinfo)
         self.revoked = Revoked()
+        self._emergency_policy: str | None = None
         self.newer_named = asyncio.Event()
 
     @property
     def active(self) -> Terms | None:
         """The terms in force, if their schedule has not ended."""
-        return None if self._active is None or self.standing.stopped else self._active
+        terms = self._active
+        if terms is not None and terms.ends_at is not None and self.clock.now() >= terms.ends_at:
+            terms = terms.under
+        return None if terms is None or self.standing.stopped else terms
 
     @property
     def standing(self) -> Standing:
@@ -100,12 +111,12 @@ class ReleaseWindow:
             _LOG.warning("release: %s", found.why or "fresh again, full caps")
             await asyncio.to_thread(self._aging.keep, found)
 
-    def adopt(self, release: VerifiedRelease) -> None:
+    def adopt(self, release: VerifiedRelease, emergency_policy: str | None = None) -> None:
         """Take over what the follower holds now: a new release, or newer revocations and lease of the same."""
-        terms = terms_of(release)
-        if self._active is None or terms.number != self._active.number:
+        terms, self._emergency_policy = terms_of(release), emergency_policy
+        if self._active is None or terms.in_force != self._active.in_force:
             self._before, self._activated_at = self._active, self.clock.now()
-            _LOG.info("release %d is active", terms.number)
+            _LOG.info("release %d is active, emergency %d", *terms.in_force)
             warn_of_wildcards("the ledger", release.environment_data)
         self._active, self._release, self.revoked = terms, release, Revoked(release.revocations)
 
@@ -115,8 +126,8 @@ class ReleaseWindow:
             _LOG.error("release %d is withdrawn: everything is refused", self._active.number)
         self._active = self._before = self._release = None
 
-    def choose(self, number: int) -> Terms:
-        """The terms under which a permit that names release ``number`` is judged."""
+    def choose(self, number: int, policy_digest: str | None = None) -> Terms:
+        """The terms under which a permit that names release ``number`` (and this policy) is judged."""
         active, now = self.active, self.clock.now()
         if active is None:
             raise CannotEvaluate("NO_ACTIVE_RELEASE", "no valid release is active")
@@ -124,11 +135,27 @@ class ReleaseWindow:
             self.newer_named.set()
             raise CannotEvaluate("RELEASE_NOT_YET", f"release {number} is not active here yet, {active.number} is")
         if number == active.number:
-            return active
+            return self._of_policy(active, policy_digest, now)
         before = self._before
         if before is not None and number == before.number and self._in_grace(before, now):
             return before
         raise Refused("RELEASE_SUPERSEDED", f"release {active.number} is active, not {number}")
+
+    def _of_policy(self, active: Terms, policy_digest: str | None, now: datetime) -> Terms:
+        """Of the release in force: its policy, or that of the emergency over it. Any other is for the caller to refuse."""
+        before = self._before
+        if policy_digest in (None, active.policy_digest):
+            return active
+        if before is not None and (before.number, before.policy_digest) == (active.number, policy_digest):
+            if self._in_grace(before, now):
+                return before
+            raise Refused("RELEASE_SUPERSEDED", "another policy of this release is in force")
+        if active.under is not None and policy_digest == active.under.policy_digest:
+            raise Refused("RELEASE_SUPERSEDED", f"an emergency stands over release {active.number}")
+        if policy_digest == self._emergency_policy:
+            self.newer_named.set()
+            raise CannotEvaluate("RELEASE_NOT_YET", "the emergency of this policy is not open here")
+        return active
 
     def check_key(self, terms: Terms, key_id: str) -> None:
         """Raise ``PERMIT_KEY_UNKNOWN`` when the permit key is revoked, whatever release lists it."""
@@ -191,7 +218,7 @@ class Following:
             _LOG.exception("looking for a release failed")
         release = self._follower.active
         if release is not None:
-            self._window.adopt(release)
+            self._window.adopt(release, self._follower.emergency_policy)
         else:
             self._window.withdraw()
         await self._tell()

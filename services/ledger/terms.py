@@ -12,7 +12,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -26,8 +26,9 @@ from contracts.times import parse_rfc3339
 class Terms:
     """A release as the hot path needs it. ``keys``: key id → public key and sidecar, as ``contracts.permit`` wants.
 
-    ``live_until``: when the schedule of the release or of the lease on it (the timestamp's expiry) ends, whichever is first;
-    ``data``: the environment's.
+    ``live_until``: when the schedule of the release or of the lease on it (the timestamp's expiry) ends, whichever is first, or
+    the emergency over it; ``data``: the environment's. ``under``: of the same release alone, in force from ``ends_at`` of the
+    emergency over it.
     """
 
     environment: str
@@ -42,6 +43,9 @@ class Terms:
     any_agent: bool
     currencies: frozenset[str]
     data: Mapping[str, Any]
+    in_force: tuple[int, int]
+    ends_at: datetime | None = None
+    under: Terms | None = None
 
     def admits(self, debit_agent: str, credit_agent: str, currency: str) -> bool:
         """Whether both settlement accounts may be opened."""
@@ -60,8 +64,8 @@ class Terms:
 
 def terms_of(release: VerifiedRelease) -> Terms:
     """The terms of a verified release."""
-    data = release.environment_data
-    return Terms(
+    data, emergency = release.environment_data, release.emergency
+    alone = Terms(
         environment=release.environment,
         number=release.number,
         metadata_digest=release.metadata_digest,
@@ -74,7 +78,13 @@ def terms_of(release: VerifiedRelease) -> Terms:
         any_agent=bool(data["wildcards"]["agents"]) and release.environment == "sandbox",
         currencies=frozenset(code for code, entry in data["currencies"].items() if entry["money"]),
         data=data,
+        in_force=release.in_force,
     )
+    if emergency is None:
+        return alone
+    under = replace(alone, policy_digest=emergency.policy_digest_under, in_force=(release.number, 0))
+    ends_at = emergency.ends_at
+    return replace(alone, live_until=min(alone.live_until, ends_at), ends_at=ends_at, under=under)
 
 
 class Revoked:

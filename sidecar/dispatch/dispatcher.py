@@ -154,8 +154,10 @@ class Dispatcher:
         await transaction.numbered("record_dispatching", orjson.dumps(made.rows).decode(), evidence=made.evidence)
 
     async def _decide_again(self, transaction: Transaction, work: list[Work], active: ActiveRelease) -> dict[str, Written]:
-        """What is written, by payment, of those that may not be sent now; only what an older release decided is asked."""
-        old = [one for one in work if one.policy_version != active.release.number]
+        """What is written, by payment, of those that may not be sent now; only what an older release decided
+        is asked, and everything where an emergency release stands over this one, or has stood (ADR 0013)."""
+        release = active.release
+        old = [one for one in work if release.decide_again or one.policy_version != release.number]
         if not old:
             return {}
         inputs = {str(key): value for key, value in await transaction.rows("decision_input", [one.outbox_id for one in old])}

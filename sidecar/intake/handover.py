@@ -44,6 +44,7 @@ class HandedMessage(Struct, kw_only=True):
     raw: bytes
     body_sha256: str
     release_number: int
+    emergency: int = 0
     message_type: str | None = None
     message_id: str | None = None
     rejected_code: str | None = None

@@ -67,7 +67,9 @@ class View:
 
     def demand_fresh(self, now: datetime) -> None:
         """Raise unless release, lease and the writer's word are young enough; what is too old now may be renewed soon."""
-        standing = staleness.standing(self.active.release, now)
+        emergency, standing = self.active.release.emergency, staleness.standing(self.active.release, now)
+        if emergency is not None and now >= emergency.ends_at:
+            raise CannotEvaluate("RELEASE_CHANGED", f"emergency {emergency.number} has ended")
         if standing.stopped:
             raise CannotEvaluate("RELEASE_STALE", standing.why)
         if now - self.as_of > timedelta(seconds=self.active.settings["ages_max_s"]["usage"]):
@@ -238,6 +240,7 @@ def _message(presented: Presented, view: View, received_at: datetime) -> HandedM
         token=token.strip() if scheme.lower() == "bearer" and token else None,
         certificate_der=presented.certificate_der, idempotency_key=presented.idempotency_key, raw=presented.body,
         body_sha256=presented.body_sha256, release_number=view.active.release.number,
+        emergency=view.active.release.in_force[1],
     )  # fmt: skip
 
 

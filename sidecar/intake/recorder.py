@@ -68,7 +68,7 @@ class Recorder:
 
     def _check(self, message: HandedMessage, active: ActiveRelease, now: datetime) -> Checked | SymphonyError:
         """The writer's own finding about message and caller; the acceptor's word is taken for nothing but a refusal."""
-        if message.release_number != active.release.number:
+        if (message.release_number, message.emergency) != active.release.in_force:
             return CannotEvaluate("RELEASE_CHANGED")
         fault = fault_of(message, now)
         if fault is not None:

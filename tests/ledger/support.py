@@ -123,6 +123,7 @@ class HandFollower:
         self.refreshed = 0
         self.refused: tuple[int, str] | None = None
         self.seen, self.delivered = 0, None
+        self.emergency_policy: str | None = None
 
     def start(self) -> VerifiedRelease | None:
         self.active = self.held

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from contracts.errors import NotTrusted, SymphonyError
+from contracts.release.model import Emergency
 from contracts.times import rfc3339
 from services.ledger.releases import Following, ReleaseWindow
 from services.ledger.store.releases import AcceptedReleases
-from tests.ledger.support import HandFollower, MovingClock, Sidecar, posting, release
+from tests.ledger.support import POLICY, HandFollower, MovingClock, Sidecar, posting, release
+
+GLASS = "9" * 64
 
 
 @pytest.fixture
@@ -207,3 +211,42 @@ def test_over_http_no_release_no_posting(world, client, sidecar, follower):
     assert client.request("GET", "/health/ready")[0] == 503
     assert client.request("GET", "/health/live")[0] == 200
     assert world.journal() == []
+
+
+def emergency(clock, number=1, seconds=600, **changes):
+    """A release with emergency 1 over it."""
+    over = Emergency(1, "e" * 64, "0" * 64, clock.now(), clock.now() + timedelta(seconds=seconds), POLICY)
+    return replace(made(clock, number, **changes), policy_digest=GLASS, emergency=over)
+
+
+def told(window, policy):
+    """The code for a permit of release 1 and this policy, or the emergency under which it is taken."""
+    try:
+        return window.choose(1, policy).in_force[1]
+    except SymphonyError as error:
+        return error.code
+
+
+def test_an_emergencys_policy_is_taken_while_it_is_open_and_the_other_is_never_lost(window, clock):
+    """ADR 0013: known to be ahead or behind, a permit is answered retryable; what nobody sealed is for intake to refuse."""
+    window.adopt(made(clock, 1), GLASS)
+    assert (told(window, POLICY), told(window, GLASS)) == (0, "RELEASE_NOT_YET")
+    assert window.newer_named.is_set(), "it looks at once"
+    window.adopt(emergency(clock), GLASS)
+    assert (told(window, GLASS), told(window, POLICY)) == (1, 0)
+    clock.advance(61)
+    assert (told(window, GLASS), told(window, POLICY)) == (1, "RELEASE_SUPERSEDED")
+    window.adopt(made(clock, 1), GLASS)
+    assert (told(window, POLICY), told(window, GLASS)) == (0, 1), "closed: what was signed before is taken for a minute"
+    clock.advance(61)
+    assert (told(window, POLICY), told(window, GLASS)) == (0, "RELEASE_SUPERSEDED")
+    assert told(window, "f" * 64) == 0
+
+
+def test_an_emergency_ends_in_the_ledger_by_its_own_clock(window, clock):
+    window.adopt(emergency(clock, seconds=30), GLASS)
+    assert (told(window, GLASS), told(window, POLICY)) == (1, "RELEASE_SUPERSEDED")
+    clock.advance(31)
+    assert (told(window, POLICY), told(window, GLASS)) == (0, "RELEASE_NOT_YET")
+    window.adopt(made(clock, 1), GLASS)
+    assert (told(window, POLICY), told(window, GLASS)) == (0, "RELEASE_SUPERSEDED"), "no grace for what has run out"

@@ -96,7 +96,7 @@ def in_force(service: ReleaseFollower) -> int:
 def test_the_whole_way_from_sealed_to_reviewed_and_every_step_is_a_leaf(shared: Running, service: ReleaseFollower) -> None:
     number = sealed(shared)
     service.refresh()
-    assert (in_force(service), service.sealed_policy is None) == (0, False)
+    assert (in_force(service), service.emergency_policy is None) == (0, False)
     answer = opens(shared, number, "alice")
     assert (answer["state"], answer["signatures"], answer["needed"]) == ("SEALED", 1, 2)
     service.refresh()

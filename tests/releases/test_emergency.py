@@ -56,7 +56,7 @@ def test_a_sealed_release_changes_nothing_and_its_policy_is_known(following: Rel
     following.refresh()
     assert following.active is not None
     assert (state(following), following.active.environment_data) == ((1, 0), environment_data())
-    assert following.sealed_policy == following.active.policy_digest
+    assert following.emergency_policy == following.active.policy_digest
 
 
 def test_two_officers_open_it_and_its_caps_hold_and_a_restart_offline_keeps_it(glass: Glass) -> None:

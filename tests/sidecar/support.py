@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from contracts.canonical import canonical_bytes
 from contracts.keys import key_id_of, public_hex
 from contracts.release import VerifiedRelease
+from contracts.release.model import Emergency
 from contracts.times import rfc3339
 from sidecar.active import ActiveRelease
 from sidecar.intake.handover import HandedItem, HandedMessage
@@ -97,6 +99,13 @@ def release(number: int = 1, *, data: dict[str, Any] | None = None, **sidecar: A
 def active(number: int = 1, *, data: dict[str, Any] | None = None, **sidecar: Any) -> ActiveRelease:
     """That release, active."""
     return ActiveRelease(release(number, data=data, **sidecar))
+
+
+def in_emergency(number: int = 1, ends_in_s: float = 3600, **sidecar: Any) -> ActiveRelease:
+    """That release with emergency 1 over it."""
+    alone, now = release(number, **sidecar), datetime.now(UTC)
+    over = Emergency(1, "e" * 64, "0" * 64, now, now + timedelta(seconds=ends_in_s), alone.policy_digest)
+    return ActiveRelease(replace(alone, emergency=over, decide_again=True))
 
 
 def capped(payment: int, value: int, count: int) -> dict[str, Any]:

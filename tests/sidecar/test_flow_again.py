@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -77,3 +78,18 @@ async def test_one_batch_holds_what_is_sent_what_is_voided_and_what_waits(stage:
     monkeypatch.setattr(active.engine, "evaluate", mixed)
     assert await stage.dispatch() == 3
     assert [stage.state(one) for one in (sent, voided, waits)] == ["SUCCEEDED", "FAILED", "QUEUED"]
+
+
+@pytest.mark.parametrize("over", [True, False], ids=["it stands", "it has stood"])
+async def test_what_was_decided_before_or_under_an_emergency_is_decided_again_though_the_number_is_the_same(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, over: bool
+) -> None:
+    """ADR 0013: neither policy's word is the other's."""
+    await stage.begin()
+    (identifier,) = await stage.accept(payment())
+    stage.active = support.in_emergency()
+    if not over:
+        stage.active.release = replace(stage.active.release, emergency=None)
+    monkeypatch.setattr(stage.active.engine, "evaluate", lambda items, **_more: [denied("CAP_PAYMENT_VALUE")] * len(items))
+    assert await stage.dispatch() == 1
+    assert (stage.state(identifier), stage.rail.submits, stage.usage()) == ("FAILED", [], (0, 0))

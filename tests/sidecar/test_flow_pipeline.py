@@ -180,6 +180,8 @@ async def test_without_a_view_or_with_one_that_is_too_old_nothing_is_taken(world
     assert await code_of(world.send()) == "NO_ACTIVE_RELEASE"
     world.pipeline.view = View(view.active, datetime.now(UTC) - timedelta(seconds=61))
     assert await code_of(world.send()) == "STORE_UNAVAILABLE"
+    world.pipeline.view = View(support.in_emergency(ends_in_s=-1), datetime.now(UTC))
+    assert await code_of(world.send()) == "RELEASE_CHANGED", "for an instant, until the release alone is taken up"
     del view.active.release.manifest["staleness"]  # with a schedule: at its end (test_pure_acceptor)
     view.active.lease_until(datetime.now(UTC) - timedelta(seconds=1), datetime.now(UTC))
     world.pipeline.view = View(view.active, datetime.now(UTC))

@@ -141,8 +141,9 @@ async def test_a_message_of_another_release_or_with_a_wrong_digest_is_not_record
     await stage.begin()
     used = token()
     other = handed(payment(), number=2, token=used)
+    glass = handed(payment(), emergency=1, token=used)
     wrong = handed(payment(), body_sha256=hashlib.sha256(b"other").hexdigest(), token=used)
-    for error in await stage.try_record(other, wrong):
+    for error in await stage.try_record(other, glass, wrong):
         assert error.code in {"RELEASE_CHANGED", "REQUEST_INVALID"}
     assert stage.evidence() == []
     await stage.accept(payment(), token=used)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from contracts.errors import CannotEvaluate
+from contracts.errors import CannotEvaluate, SymphonyError
 from contracts.insecure import InsecureWarning
 from contracts.release import staleness
 from contracts.runtime_invariants import Watch
@@ -141,6 +141,31 @@ async def test_a_release_is_verified_once_however_long_the_adapter_is_away() -> 
     world.state = said(2)
     await made.follow_once()
     assert (world.view.active.release.number, world.loads) == (2, [1, 2])
+
+
+async def test_an_emergency_over_the_same_release_is_taken_up_and_left_and_another_than_the_writers_is_not() -> None:
+    """ADR 0013: the folder may be ahead of the writer, or behind; the acceptor decides under what the writer records under."""
+    world = World()
+    made = acceptor(world)
+    held = [0]
+
+    def load(number: int, digest: str) -> Any:
+        world.loads.append(held[0])
+        return support.in_emergency(number) if held[0] else support.active(number)
+
+    made._load = load
+    world.state = said()
+    await made.follow_once()
+    world.state = said(emergency=1)
+    with pytest.raises(SymphonyError, match="emergency"):
+        await made.follow_once()
+    assert world.view.active.release.in_force == (1, 0)
+    held[0] = 1
+    await made.follow_once()
+    assert world.view.active.release.in_force == (1, 1)
+    world.state, held[0] = said(), 0
+    await made.follow_once()
+    assert (world.view.active.release.in_force, world.loads) == ((1, 0), [0, 0, 1, 0])
 
 
 async def test_revocations_and_usage_follow_the_writer_within_a_release() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from contracts.errors import NotTrusted
 from contracts.release import FolderSource, ReleaseSource, VerifiedRelease
+from contracts.release.model import Emergency
 from contracts.times import SystemClock
 from sidecar import following as module
 from sidecar.config import ReleaseConfig, WriterConfig
@@ -26,6 +28,8 @@ class Follower:
     def __init__(self, **_: Any) -> None:
         self.active: VerifiedRelease | None = None
         self.refused: tuple[int, str] | None = None
+        self.emergency_refused: tuple[int, str] | None = None
+        self.under: VerifiedRelease | None = None
         self.delivered: int | None = None
         self.seen = 0
         self.rounds: list[VerifiedRelease | Exception | None] = []
@@ -239,3 +243,57 @@ async def test_trouble_while_waiting_does_not_end_the_loop(made: Made, monkeypat
             assert not loop.done()
             await asyncio.sleep(0.005)
     loop.cancel()
+
+
+class HandClock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.moment = SystemClock().now()
+
+    def now(self) -> datetime:
+        """The moment."""
+        return self.moment
+
+
+def in_emergency(clock: HandClock, number: int = 1) -> VerifiedRelease:
+    """A release with emergency 1 over it for a minute."""
+    now, alone = clock.now(), support.release(number)
+    over = Emergency(1, "e" * 64, "0" * 64, now, now + timedelta(seconds=60), alone.policy_digest)
+    return replace(alone, emergency=over, decide_again=True)
+
+
+def in_force(following: Following) -> tuple[int, int] | None:
+    """The release in force and the emergency over it."""
+    active = following.active()
+    return None if active is None else active.release.in_force
+
+
+async def test_an_emergency_is_in_force_until_its_end_and_then_the_release_alone_at_once(made: Made) -> None:
+    """ADR 0013: at its end nobody need be reached; the next round says it to the writer."""
+    following, follower, heard = made()
+    clock: Any = HandClock()
+    following._clock = clock
+    follower.held = support.release(1)
+    await following.start()
+    follower.under, follower.rounds = replace(support.release(1), decide_again=True), [in_emergency(clock)]
+    await following.refresh()
+    assert (in_force(following), heard.active) == ((1, 1), [1, 1])
+    clock.moment += timedelta(seconds=61)
+    assert in_force(following) == (1, 0)
+    alone = following.active()
+    assert alone is not None
+    assert alone.release.decide_again
+    follower.rounds = [follower.under]
+    await following.refresh()
+    assert (in_force(following), following.active() is alone, heard.active) == ((1, 0), True, [1, 1, 1])
+
+
+async def test_an_emergency_that_is_refused_is_told_once_and_its_release_is_not(made: Made) -> None:
+    following, follower, heard = made()
+    follower.held = support.release(1)
+    await following.start()
+    follower.emergency_refused = (3, "EMERGENCY_SIGNATURE")
+    for _ in range(3):
+        await following.refresh()
+    assert (in_force(following), heard.refused) == ((1, 0), [(3, "EMERGENCY_SIGNATURE")])

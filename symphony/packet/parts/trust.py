@@ -28,6 +28,7 @@ class TrustedKeys:
     log_keys: dict[str, list[str]] = field(default_factory=dict)
     policies: dict[int, str] = field(default_factory=dict)
     roles: dict[tuple[str, int], str] = field(default_factory=dict)
+    emergency_policies: set[str] = field(default_factory=set)
 
 
 def read_trust(folder: Path, environment: str, pinned: bytes | None) -> TrustedKeys:
@@ -39,6 +40,8 @@ def read_trust(folder: Path, environment: str, pinned: bytes | None) -> TrustedK
         raise Fault(CANNOT, "tuf: the packet has no targets.json")
     for path in _versions(folder / "tuf", environment):
         _read_release(folder / "tuf" / "targets", path, targets, out)
+    for path in _versions(folder / "tuf", f"{environment}-emergency"):
+        _read_emergency(path, targets, out)
     if not out.policies:
         raise Fault(CANNOT, "tuf: the packet has no release")
     return out
@@ -183,6 +186,17 @@ def _read_release(folder: Path, path: Path, targets: list[dict[str, Any]], out: 
         out.evidence_keys[entry["sidecar"], entry["key_id"]] = entry["public_key"]
     for entry in data["log_keys"]:
         out.log_keys.setdefault(entry["origin"], []).append(entry["public_key"])
+
+
+def _read_emergency(path: Path, targets: list[dict[str, Any]], out: TrustedKeys) -> None:
+    """A sealed emergency release: its policy may stand over a release; its opening is a leaf of the log."""
+    document, role = _document(path, "targets"), f"{out.environment}-emergency"
+    signed, ours = document["signed"], document["signed"]["x-symphony"]
+    if (ours["environment"], ours["number"]) != (out.environment, signed["version"]):
+        raise Fault(WRONG, f"tuf/{path.name}: says that it is emergency {ours['number']} of {ours['environment']}")
+    _signed_by_officers(document, targets, path.name, role)
+    out.roles[role, signed["version"]] = sha256_of(path.read_bytes())
+    out.emergency_policies.add(signed["targets"][f"{role}/{signed['version']}/policy.wasm"]["hashes"]["sha256"])
 
 
 def _signed_by_officers(document: dict[str, Any], targets: list[dict[str, Any]], name: str, environment: str) -> None:
