@@ -183,7 +183,8 @@ async def review(context: Context, principal: Principal, environment: str, numbe
         if kept.act("REVIEWED") is not None:
             return {"number": number, "reviewed": True, "state": kept.state(now)}
         sealed = emergency.read_sealed(trust, kept.role_file(), environment)
-        involved = {one["actor_key_id"] for one in kept.acts if one["act"] in ("OPENING", "OPENED", "CLOSED")}
+        closed = kept.act("CLOSED")
+        involved = {*emergency.key_ids_of(kept.envelope("OPENED")), *([closed["actor_key_id"]] if closed else [])}
         known = {key_id: trust.officers.get(key_id, "") for key_id in involved}
         said = emergency.verify_review(trust, sealed, opened["payload_sha256"], envelope, now, involved=known)
         _check_sender(principal, said)

@@ -118,12 +118,13 @@ def _files(who: Acting, policies: Path | None, targets: Path | None, gate: Path 
     from symphony.stack.environment import load_template
     from symphony.stack.gate import check_stack
 
+    chosen = policies or policy_build.POLICIES
     template = load_template(who.layout.folder / "environment.template.json")
     files = release_one.release_files(
         who.layout, template=template, manifests=who.layout.folder / "manifests", schemas=None,
-        policies=policies or policy_build.POLICIES,
+        policies=chosen,
     )  # fmt: skip
-    say(f"  {release_one.demand_policy(who.layout, files)}")
+    say(f"  {release_one.demand_policy(who.layout, files, chosen)}")
     return files, release_one.gate_result(who.layout, files, *check_stack(who.layout))
 
 

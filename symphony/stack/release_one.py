@@ -91,11 +91,11 @@ def gate_result(layout: Layout, files: Mapping[str, bytes], passed: list[str], f
     return sign_gate(Ceremony(layout.folder).gate, files, passed=passed, failed=failed)
 
 
-def demand_policy(layout: Layout, files: Mapping[str, bytes]) -> str:
+def demand_policy(layout: Layout, files: Mapping[str, bytes], policies: Path = policy_build.POLICIES) -> str:
     """The proposed policy passes its checks: a sentence. Raises ``RELEASE_POLICY`` for what fails."""
     from symphony.policy.proposed import demand
 
-    return demand(files, layout.folder / "policy-checks")
+    return demand(files, layout.folder / "policy-checks", folder=policies)
 
 
 def propose_as(

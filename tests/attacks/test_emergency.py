@@ -48,11 +48,12 @@ def test_opened_by_one_officer_only(attacker: Attacker) -> None:
     is_refused(attacker)
 
 
+@pytest.mark.parametrize("names", [("bruno", "bruno"), ("alice", "bruno", "bruno")], ids=["alone", "beside another"])
 @attack("an emergency opened by the same officer twice", by=f"E4 {RULES}", code="EMERGENCY_SIGNATURE")
-def test_opened_by_the_same_officer_twice(attacker: Attacker) -> None:
+def test_opened_by_the_same_officer_twice(attacker: Attacker, names: tuple[str, ...]) -> None:
     made = seals(attacker)
-    attacker.steals("bruno")
-    put_document(attacker.mirror, 1, opened(attacker.world, made, "bruno", "bruno"))
+    attacker.steals(*names)
+    put_document(attacker.mirror, 1, opened(attacker.world, made, *names))
     is_refused(attacker)
 
 

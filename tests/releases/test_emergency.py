@@ -13,6 +13,7 @@ from contracts.caps import cap_of
 from contracts.errors import NotTrusted, SymphonyError
 from contracts.release import ReleaseFollower, load_held
 from contracts.release.emergency import lowered
+from contracts.release.standing import is_standing
 from symphony.release.emergency import EmergencyDraft
 from tests.releases.glass import CAPS, closed, opened, put_document, put_sealed, sealed_draft
 from tests.releases.support import ENVIRONMENT, SERVICE, Mirror, environment_data, follower
@@ -107,6 +108,14 @@ def test_the_next_promotion_ends_it(glass: Glass) -> None:
     assert state(glass.follower) == (2, 0)
 
 
+def test_the_next_promotion_ends_it_whatever_the_repository_says_of_it(glass: Glass) -> None:
+    """E7 hangs on no document: who spoils it does not carry the emergency over to release 2."""
+    glass.mirror.put_release(glass.mirror.world.draft(2))
+    (glass.mirror.folder / "emergency" / ENVIRONMENT / "1.json").write_text("spoiled")
+    assert code_of(glass.follower) == "EMERGENCY_INVALID"
+    assert state(glass.follower) == (2, 0)
+
+
 def test_it_stands_while_its_document_is_withheld(glass: Glass) -> None:
     (glass.mirror.folder / "emergency" / ENVIRONMENT / "1.json").unlink()
     glass.follower.refresh()
@@ -182,6 +191,12 @@ def test_the_process_beside_reads_it_from_the_folder_and_writes_nothing(glass: G
     world.clock.moved += timedelta(seconds=3601)
     assert beside() == (1, 0)
     assert (folder / "emergency.json").read_bytes() == before
+
+
+def test_an_emergency_never_holds_up_a_change_of_keys() -> None:
+    """It ends where it does not stand any more; releases and revocation lists must go on to stand."""
+    names = ("sandbox", "sandbox-revocations", "sandbox-emergency")
+    assert [is_standing(name) for name in names] == [True, True, False]
 
 
 @pytest.mark.parametrize(("currency", "expected"), [
