@@ -4,11 +4,12 @@
 the control plane use as well. The list of rules opens ``contracts.release.rules``.
 """
 
-from contracts.release.follower import Custodians, ReleaseFollower, SelfTest
+from contracts.release.follower import ReleaseFollower, SelfTest
 from contracts.release.model import PinnedRoot, VerifiedRelease
 from contracts.release.offline import load_held
 from contracts.release.record import AcceptedRecord, FileRecord
 from contracts.release.source import FolderSource, HttpsSource, NotThere, ReleaseSource
+from contracts.release.trust import Custodians
 
 __all__ = [
     "AcceptedRecord",

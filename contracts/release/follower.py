@@ -16,7 +16,7 @@ Blocking; call it by ``asyncio.to_thread``. One folder has one follower.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -36,7 +36,7 @@ from contracts.release.model import Revocations, Role, VerifiedRelease
 from contracts.release.record import AcceptedRecord
 from contracts.release.repository import Repository
 from contracts.release.source import ReleaseSource
-from contracts.release.trust import Trust, parse, root_of, trust_of
+from contracts.release.trust import Custodians, Trust, parse, root_of, trust_of
 from contracts.software import Software, installed
 from contracts.times import Clock
 
@@ -54,20 +54,6 @@ class _State:
     revocations: Revocations
     fetched_at: datetime
     lease_expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Custodians:
-    """The custodians' newest word seen here, with the bytes that prove it from the pinned root alone."""
-
-    trust: Trust
-    targets: bytes
-    roots: tuple[bytes, ...]
-
-    @classmethod
-    def of(cls, pinned: bytes, roots: Sequence[bytes], targets: bytes, environment: str) -> Custodians:
-        """Verified, by rules 1 to 5. Raises ``NotTrusted RELEASE_*``."""
-        return cls(trust_of(root_of(pinned, roots), targets, environment), targets, tuple(roots))
 
 
 class ReleaseFollower:

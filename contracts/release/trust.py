@@ -50,6 +50,20 @@ class Trust:
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Custodians:
+    """The custodians' newest word seen here, with the bytes that prove it from the pinned root alone."""
+
+    trust: Trust
+    targets: bytes
+    roots: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, pinned: bytes, roots: Sequence[bytes], targets: bytes, environment: str) -> Custodians:
+        """Verified, by rules 1 to 5. Raises ``NotTrusted RELEASE_*``."""
+        return cls(trust_of(root_of(pinned, roots), targets, environment), targets, tuple(roots))
+
+
 def role_paths(name: str) -> list[str]:
     """The path patterns that a delegated role may list targets under (TUF matches them per segment)."""
     return [f"{name}/*/*", f"{name}/*/*/*", f"{name}/*/*/*/*"]
