@@ -100,7 +100,7 @@ class ReleaseWindow:
 
     def beyond(self, debit_agent: str, currency: str, amount_minor: int) -> CannotEvaluate | None:
         """Why a payment of this value may not be posted now, if so: the release has grown old."""
-        terms, standing = self._active, self.standing
+        terms, standing = self.active, self.standing
         most = None if terms is None else terms.payment_max(standing, debit_agent, currency)
         return None if most is None or amount_minor <= most else CannotEvaluate("RELEASE_STALE", standing.why)
 
