@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -53,9 +53,15 @@ def normalised(name: str) -> str:
 
 @cache
 def installed() -> Software:
-    """What this interpreter has."""
+    """What this interpreter has: 0.3 s, asked for where an SBOM is demanded."""
     packages = {name: found.version for name, found in distributions().items() if name != DISTRIBUTION}
-    return Software(metadata.version(DISTRIBUTION), code_sha256(), packages)
+    return replace(itself(), packages=packages)
+
+
+@cache
+def itself() -> Software:
+    """Symphony alone, without the packages beside it."""
+    return Software(metadata.version(DISTRIBUTION), code_sha256(), {})
 
 
 def distributions() -> dict[str, metadata.Distribution]:

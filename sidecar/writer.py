@@ -27,7 +27,7 @@ from contracts.release import VerifiedRelease
 from contracts.release.model import Emergency
 from contracts.release.staleness import Standing
 from contracts.runtime_invariants import Finding, Watch
-from contracts.software import installed
+from contracts.software import itself
 from contracts.times import Clock, SystemClock, rfc3339
 from rails.sdk import AdapterClient
 from sidecar import failpoints, invariants
@@ -124,7 +124,7 @@ class Writer:
         await self._orders.start(Path(self._config.release.root))
         refused = await self._following.start()
         await self._watch.once()  # what the held release adds (I-KEY-02, INV-015), before anything is served
-        software, schema = await asyncio.to_thread(installed), await schema_version(self._store)
+        software, schema = await asyncio.to_thread(itself), await schema_version(self._store)
         await self._event("startup", fields_of(numbers.epoch, software, schema, self._following.last(), refused))
         permits = PermitMaker(load_private_key(Path(self._config.permit_key)), self._config.instance, numbers.epoch)
         self._dispatcher = Dispatcher(

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from contracts import wire
 from contracts.errors import NotTrusted, SymphonyError
 from contracts.release import Custodians, VerifiedRelease
-from contracts.software import installed
+from contracts.software import itself
 from contracts.times import SystemClock
 from rails.sdk import StatusResult, SubmitItem
 from rails.sdk.types import StatusAnswer, SubmitAnswer, SubmitRequest
@@ -175,7 +175,7 @@ async def test_a_handed_message_is_recorded_posted_and_shown(stage: Stage, tmp_p
         assert await one.stop() < 3
     kinds = [record["schema"].split("/")[1] for record in stage.evidence()][:2]
     assert kinds == ["release_activated", "startup"]
-    assert (stage.evidence()[1]["result"], stage.evidence()[1]["code_sha256"]) == ("STARTED", installed().code_sha256)
+    assert (stage.evidence()[1]["result"], stage.evidence()[1]["code_sha256"]) == ("STARTED", itself().code_sha256)
 
 
 async def test_it_goes_on_after_the_database_was_away(stage: Stage, tmp_path: Path) -> None:
