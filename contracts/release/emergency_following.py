@@ -22,6 +22,7 @@ from typing import Any
 from contracts.canonical import parse_json
 from contracts.errors import CannotEvaluate, NotTrusted, Refused, SymphonyError
 from contracts.release import emergency
+from contracts.release.build import demanded
 from contracts.release.emergency import Said, Sealed
 from contracts.release.held import EMERGENCY, Held, HeldReleases
 from contracts.release.limits import EMERGENCY_DOCUMENT_BYTES_MAX
@@ -193,6 +194,8 @@ class Emergencies:
             if not ground.offline:
                 self._keep(replace(record, ended=True))
             return  # over, here or before it came here: nothing is wrong with it
+        if demanded(release.manifest):
+            raise NotTrusted("RELEASE_PROVENANCE", "an emergency carries no attested build, and the manifest here demands one")
         name = emergency.role_name(self._environment)
         if not here:
             self._repository.download(f"{name}/{sealed.number}/", sealed.role.targets, self._held.targets_folder)

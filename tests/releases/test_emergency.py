@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -162,6 +162,17 @@ def test_a_self_test_that_fails_leaves_the_release_in_force(mirror: Mirror) -> N
     put_document(mirror, 1, opened(mirror.world, made))
     assert code_of(victim) == "RELEASE_ENGINE"
     assert state(victim) == (1, 0)
+
+
+def test_a_service_that_demands_an_attested_build_runs_no_emergency(glass: Glass) -> None:
+    """ATT-19: an emergency carries no provenance; it is no way around."""
+    other = glass.mirror.follower("other")
+    other.refresh()
+    assert state(other) == (1, 1)
+    assert other._base is not None
+    other._base = replace(other._base, manifest={**other._base.manifest, "attested_build": {"required": True}})
+    assert code_of(other) == "RELEASE_PROVENANCE"
+    assert state(other) == (1, 0)
 
 
 def test_a_service_that_is_behind_waits_for_its_release(following: ReleaseFollower, mirror: Mirror) -> None:
