@@ -13,7 +13,7 @@ import time
 
 from benchmarks.workload import ROOT
 
-NAMES = ("attestation", "policy", "ledger", "evidence", "impact", "propagation", "payments")
+NAMES = ("attestation", "policy", "activation", "ledger", "evidence", "impact", "propagation", "payments")
 COULD_NOT = 3
 
 

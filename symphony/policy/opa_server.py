@@ -14,6 +14,8 @@ from typing import Any, Self
 import orjson
 
 from contracts.errors import CannotEvaluate
+from sidecar.policy.answers import Decision, denied, read_answers
+from sidecar.policy.errors import PolicyFailed
 from symphony.policy.source import Source
 
 START_S_MAX = 10.0
@@ -53,6 +55,15 @@ class OpaServer:
         """One batch; an item without an answer is a deny."""
         result = orjson.loads(self._send("POST", _DECISIONS, {"input": {"items": items}})).get("result", {})
         return [bool(result.get(str(index), {}).get("allow")) for index in range(len(items))]
+
+    def decisions(self, items: list[dict[str, Any]]) -> list[Decision]:
+        """One decision an item, as the sidecar reads its engine's answers: undefined and malformed are a deny."""
+        answer = orjson.loads(self._send("POST", _DECISIONS, {"input": {"items": items}}))
+        results = [{"result": answer["result"]}] if "result" in answer else []
+        try:
+            return read_answers(orjson.dumps(results), len(items))
+        except PolicyFailed:
+            return [denied("POLICY_ERROR")] * len(items)
 
     def cpu_s(self) -> float | None:
         """CPU seconds that the server has used; ``None`` where the system does not say."""
