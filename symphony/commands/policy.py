@@ -15,7 +15,8 @@ from symphony.commands.policy_bench import bench_command
 from symphony.policy.model import Report, Result
 
 if TYPE_CHECKING:
-    from symphony.policy.parity import Recorded
+    from symphony.commands.progress import Bar
+    from symphony.policy.recorded import Recorded
 
 folder_argument = click.argument("folder", required=False, type=click.Path(path_type=Path))
 _CLEAR = "\r\x1b[K"
@@ -64,12 +65,14 @@ def check_command(
     Exit 0 pass, 1 a check fails, 2 the folder cannot be used, 3 could not evaluate (no opa: make tools), 4 nothing was
     tested, 8 coverage below 95 %.
     """
+    from symphony.commands.progress import Bar
     from symphony.policy.check import check
     from symphony.policy.formats import FORMATS, ending, lines_of
 
     chosen = _folder(folder)
     name, environment = _environment(chosen, environment_data)
-    inputs = _recorded(recorded) if recorded else None
+    bar = Bar("comparing Wasm and OPA")
+    inputs = _recorded(recorded, bar) if recorded else None
     _progress("compile")
 
     def done(result: Result) -> None:
@@ -78,19 +81,20 @@ def check_command(
             say(line)
         _progress(f"{result.name} is done")
 
-    report = check(chosen, environment, name, long=long, done=done, recorded=inputs)
+    with bar:
+        report = check(chosen, environment, name, long=long, done=done, recorded=inputs)
     _progress(None)
     say(ending(report) if output == "text" else FORMATS[output](report))
     context.exit(report.exit_code)
 
 
-def _recorded(folder: Path) -> Recorded:
+def _recorded(folder: Path, bar: Bar) -> Recorded:
     from symphony.impact.bound import DAYS
-    from symphony.impact.recorded import inputs
+    from symphony.impact.recorded import of
     from symphony.stack.layout import Layout
     from symphony.stack.reading import reader_url
 
-    return inputs(reader_url(Layout.open(folder), "sidecar"), DAYS)
+    return of(reader_url(Layout.open(folder), "sidecar"), DAYS, begun=bar.begun, moved=bar.moved)
 
 
 def _environment(folder: Path, chosen: Path | None) -> tuple[str, dict[str, Any]]:

@@ -19,13 +19,13 @@ LEFT JOIN symphony.payloads AS p ON p.instruction_id = i.instruction_id
     AND p.created_at >= %(since)s - interval '1 hour' AND p.created_at < %(until)s + interval '1 hour'
 WHERE i.created_at >= %(since)s AND i.created_at < %(until)s
 
--- name: sample
--- Inputs from all over the window: the ids' last digits are random.
-SELECT p.instruction_id::text, p.decision_input
+-- name: newest
+-- The newest decisions of the window with their frozen inputs, NULL where there is none.
+SELECT i.instruction_id::text, p.decision_input
 FROM (
-    SELECT i.instruction_id FROM symphony.payment_instructions AS i
-    WHERE i.created_at >= %(since)s AND i.created_at < %(until)s
-    ORDER BY right(i.instruction_id::text, 12), i.instruction_id LIMIT %(count)s
-) AS chosen
-JOIN symphony.payloads AS p ON p.instruction_id = chosen.instruction_id AND octet_length(p.decision_input) > 0
+    SELECT c.instruction_id FROM symphony.payment_instructions AS c
+    WHERE c.created_at >= %(since)s AND c.created_at < %(until)s
+    ORDER BY c.created_at DESC, c.instruction_id LIMIT %(count)s
+) AS i
+LEFT JOIN symphony.payloads AS p ON p.instruction_id = i.instruction_id
     AND p.created_at >= %(since)s - interval '1 hour' AND p.created_at < %(until)s + interval '1 hour'

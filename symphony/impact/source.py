@@ -110,7 +110,10 @@ def rows(connection: psycopg.Connection[Any], part: Slice) -> Iterator[list[Row]
             yield found
 
 
-def sample(connection: psycopg.Connection[Any], chosen: Window, count: int) -> list[tuple[str, bytes]]:
-    """Frozen inputs of at most so many decisions from all over the window, by instruction id; the same ones each time."""
+def newest(connection: psycopg.Connection[Any], chosen: Window, count: int, batch: int) -> Iterator[list[tuple[str, bytes]]]:
+    """Instruction ids and frozen inputs (empty where there is none) of at most so many decisions, ``batch`` at a time."""
     values = {"since": chosen.since, "until": chosen.until, "count": count}
-    return [(str(row[0]), bytes(row[1])) for row in connection.execute(_SQL["sample"], values, binary=True)]
+    with connection.cursor(name="newest") as cursor:
+        cursor.execute(_SQL["newest"], values, binary=True)
+        while found := cursor.fetchmany(batch):
+            yield [(str(identifier), bytes(frozen or b"")) for identifier, frozen in found]

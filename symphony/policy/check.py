@@ -28,9 +28,9 @@ from symphony.policy.model import (
     passed,
     skipped,
 )
-from symphony.policy.parity import Recorded
 from symphony.policy.probe import Probed, probe
 from symphony.policy.reads import Reads
+from symphony.policy.recorded import Recorded, recorded_differences
 from symphony.policy.seen import seen
 from symphony.policy.source import Source, load
 from symphony.policy.wasm import Policy
@@ -185,12 +185,11 @@ def _alike(name: str, different: list[str], figures: dict[str, int]) -> Result:
 
 def _recorded(run: _Run) -> Result:
     assert run.recorded is not None
-    if not run.recorded.inputs:
+    different, figures = recorded_differences(run.wasm, run.source, run.seen(), run.recorded, run.opa)
+    if not figures["inputs"]:
         text = f"nothing that can be asked again was recorded in the last {run.recorded.days} days"
-        return Result("recorded", TITLES["recorded"], SKIP, findings=(Finding(text, "nothing"),))
-    policy = run.policy or load_wasm(run.wasm, run.seen())
-    found = parity.recorded_differences(policy, run.source, run.seen(), run.recorded, run.opa)
-    return _alike("recorded", *found)
+        return Result("recorded", TITLES["recorded"], SKIP, findings=(Finding(text, "nothing"),), figures=figures)
+    return _alike("recorded", different, figures)
 
 
 _STEPS: tuple[tuple[str, Callable[[_Run], Result], tuple[str, ...]], ...] = (

@@ -1,14 +1,13 @@
 """The built Wasm and OPA itself give the same answers to the same valid payments (POL-10; design section 5).
 
 One ``opa eval`` for all of them: a decision that is undefined is absent in both. Compared are allow, reasons and
-obligations. Also on inputs that a sidecar recorded, of which a sample from all over the window is taken.
+obligations. On inputs that a sidecar recorded: ``symphony.policy.recorded``.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,6 @@ from symphony.policy.wasm import Policy
 from symphony.policy_build import capabilities
 
 INPUTS, INPUTS_LONG = 500, 5_000
-RECORDED_MAX = 500
-"""Recorded inputs compared: one more question to ``opa``, a second at most."""
 BATCH = 500
 EVAL_TIMEOUT_S = 30
 QUERY = "data.symphony.payments.decisions"
@@ -38,35 +35,11 @@ def differences(
     items = [*liked, *drawn.inputs(count - len(liked), liked)]
     ours, theirs = _both(policy, source, environment, items, opa)
     found = [
-        f"{_differ(one, other)}: {json.dumps(item, ensure_ascii=False)[:400]}"
+        f"{differ(one, other)}: {json.dumps(item, ensure_ascii=False)[:400]}"
         for item, one, other in zip(items, ours, theirs, strict=True)
         if one != other
     ]
     return found, {"inputs": len(items), "allowed": sum(one.allow for one in ours)}
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """Frozen inputs that were recorded, by instruction id: all of the ``decisions`` of the last days, or a sample of them."""
-
-    inputs: tuple[tuple[str, dict[str, Any]], ...]
-    decisions: int
-    days: int
-
-
-def recorded_differences(
-    policy: Policy, source: Source, environment: dict[str, Any], recorded: Recorded, opa: Path
-) -> tuple[list[str], dict[str, int]]:
-    """The same on recorded inputs; a difference names the payment by its id only: an input is a participant's data."""
-    items = [item for _, item in recorded.inputs]
-    ours, theirs = _both(policy, source, environment, items, opa)
-    found = [
-        f"{_differ(one, other)}: recorded payment {identifier}"
-        for (identifier, _), one, other in zip(recorded.inputs, ours, theirs, strict=True)
-        if one != other
-    ]
-    figures = {"inputs": len(items), "allowed": sum(one.allow for one in ours)}
-    return found, figures | {"recorded": recorded.decisions, "days": recorded.days, "inputs_max": RECORDED_MAX}
 
 
 def _both(
@@ -100,7 +73,8 @@ def _of_opa(
         raise CannotEvaluate("RELEASE_POLICY", f"opa eval gave no answer: {text}") from error
 
 
-def _differ(one: Decision, other: Decision) -> str:
+def differ(one: Decision, other: Decision) -> str:
+    """Both answers, in words."""
     return f"wasm {_shown(one)}, opa {_shown(other)}"
 
 

@@ -65,9 +65,9 @@ class Policy:
 _SLOW = "take loops over large or growing collections out of the policy"
 
 
-def load(wasm: bytes, environment: dict[str, Any]) -> Policy:
+def load(wasm: bytes, environment: dict[str, Any], *, seconds_max: float = SECONDS_MAX) -> Policy:
     """A policy ready to be asked. Raises ``CannotEvaluate RELEASE_POLICY`` when it does not load."""
     try:
-        return Policy(wasm, environment)
+        return Policy(wasm, environment, seconds_max=seconds_max)
     except NotTrusted as error:
         raise CannotEvaluate("RELEASE_POLICY", error.detail, next_step=error.next_step) from error

@@ -123,9 +123,12 @@ def built(layout: Layout, files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 def demand_parity(layout: Layout, files: Mapping[str, bytes], days: int | None = None) -> str:
     """Wasm and OPA answer alike on what was recorded: a sentence. Raises ``RELEASE_POLICY`` for a difference."""
+    from symphony.commands.progress import Bar
     from symphony.impact import bound, recorded
 
-    return recorded.demand(reader_url(layout, "sidecar"), files, _opa(), days or bound.DAYS)
+    with Bar("comparing Wasm and OPA") as bar:
+        asked = recorded.of(reader_url(layout, "sidecar"), days or bound.DAYS, begun=bar.begun, moved=bar.moved)
+        return recorded.demand(files, _opa(), asked)
 
 
 def impact_of(layout: Layout, files: Mapping[str, bytes], say: Say, days: int | None = None) -> bytes:
