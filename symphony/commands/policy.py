@@ -49,7 +49,7 @@ def _folder(chosen: Path | None) -> Path:
 )  # fmt: skip
 @click.option(
     "--recorded", type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of a local stack: compare Wasm and OPA also on payments that its sidecar recorded in the last 7 days.",
+    help="Folder of a local stack: compare Wasm and OPA also on all payments that its sidecar recorded in the last 7 days.",
 )  # fmt: skip
 @click.option("--long", is_flag=True, help="Compare Wasm and OPA on 5,000 payments instead of 500.")
 @click.option(
