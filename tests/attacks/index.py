@@ -55,7 +55,7 @@ def rows() -> list[Attack]:
     for file in sorted(FOLDER.glob("test_*.py")):
         importlib.import_module(f"tests.attacks.{file.stem}")
     own = {found.test: found for found in REGISTERED}
-    return [*own.values(), *ELSEWHERE]
+    return [*sorted(own.values(), key=lambda row: row.test.split("::")[0]), *ELSEWHERE]  # in a file as it stands there
 
 
 def page() -> str:
