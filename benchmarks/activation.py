@@ -12,7 +12,9 @@ that a loop that stands still is seen by every payment that waits.
 
 ``during`` is with the sidecar's switch interval of threads (``sidecar.__main__``), ``during_default`` with Python's own of 5 ms,
 ``quiet`` without an activation: the three take turns in one process. ``ratios`` are of waiting times. ``activation_s`` is beside
-decisions, ``alone_s`` without them, and its parts.
+decisions, ``alone_s`` without them, and its parts. ``holds`` is in CPU time of the activation's thread, which neighbours do not
+change: all of it, and the most that it took between two turns of a waiting thread, which is how long a loop stands still at a time
+on a machine that is free.
 
 Prints and writes ``var/bench/activation.json``.
 """
@@ -25,8 +27,10 @@ import json
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +50,7 @@ EVERY_S = 0.05
 DEADLINE_MS = 250
 ROUNDS_ALONE = 3
 PAUSE_S = 0.2
+TURN_S = 0.0005
 PHASES = ("quiet", "during", "during_default")
 PYTHON_SWITCH_INTERVAL_S = 0.005
 """The interpreter's own."""
@@ -134,6 +139,30 @@ def _alone(held: Held) -> dict[str, float]:
     return {"all": round(verify + make, 3), "verify": round(verify, 3), "make": round(make, 3)}
 
 
+def _held_up(held: Held) -> dict[str, float]:
+    """CPU of one activation's thread, and the most of it between two turns of a thread that waits: how long a loop stands still."""
+    ready, done = threading.Event(), threading.Event()
+
+    def run() -> None:
+        ready.set()
+        held.load()
+        done.set()
+        ended.wait()
+
+    ended = threading.Event()
+    thread = threading.Thread(target=run)
+    thread.start()
+    ready.wait()
+    clock, used = time.pthread_getcpuclockid(thread.ident or 0), [0.0]
+    while not done.is_set():
+        time.sleep(TURN_S)
+        used.append(time.clock_gettime(clock))
+    ended.set()
+    thread.join()
+    holds = sorted(later - earlier for earlier, later in pairwise(used))
+    return {"cpu_ms": round(used[-1] * 1000, 1), "longest_ms": round(holds[-1] * 1000, 1), "second_ms": round(holds[-2] * 1000, 1)}
+
+
 def measure(rounds: int, seconds: float, entries: int) -> dict[str, Any]:
     """Every figure."""
     with tempfile.TemporaryDirectory(prefix="symphony-bench-") as folder:
@@ -143,7 +172,8 @@ def measure(rounds: int, seconds: float, entries: int) -> dict[str, Any]:
         return {
             "bundle_bytes": sum(held.sizes.values()), "bytes": held.sizes, "activations": rounds,
             "activation_s": round(statistics.median(taken["during"]), 3), "activation_s_max": round(max(taken["during"]), 3),
-            "activation_default_s": round(statistics.median(taken["during_default"]), 3), "alone_s": _alone(held), **waits,
+            "activation_default_s": round(statistics.median(taken["during_default"]), 3), "alone_s": _alone(held),
+            "holds": _held_up(held), **waits,
             "ratios": {
                 "during_over_quiet": _ratio(waits["during"], waits["quiet"]),
                 "default_over_during": _ratio(waits["during_default"], waits["during"]),

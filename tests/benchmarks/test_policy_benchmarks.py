@@ -64,5 +64,6 @@ def test_decisions_go_on_while_a_release_is_activated(tmp_path: Path, monkeypatc
     assert found["bundle_bytes"] == sum(found["bytes"].values())
     assert found["activation_s"] > 0
     assert found["alone_s"]["all"] > 0
+    assert 0 < found["holds"]["second_ms"] <= found["holds"]["longest_ms"] <= found["holds"]["cpu_ms"]
     assert all(found[phase]["decisions"] > 0 < found[phase]["p50_ms"] <= found[phase]["max_ms"] for phase in activation.PHASES)
     assert {"during_over_quiet", "default_over_during"} == set(found["ratios"])
