@@ -14,7 +14,8 @@ that a loop that stands still is seen by every payment that waits.
 ``quiet`` without an activation: the three take turns in one process. ``ratios`` are of waiting times. ``activation_s`` is beside
 decisions, ``alone_s`` without them, and its parts. ``holds`` is in CPU time of the activation's thread, which neighbours do not
 change: all of it, and the most that it took between two turns of a waiting thread, which is how long a loop stands still at a time
-on a machine that is free.
+on a machine that is free. ``beside_verifying`` are single decisions under small data while a thread verifies over and over, in both
+settings: by the clock, and how much CPU that thread had within a decision.
 
 Prints and writes ``var/bench/activation.json``.
 """
@@ -37,12 +38,12 @@ from typing import Any
 from benchmarks import large
 from benchmarks.meters import machine
 from benchmarks.workload import ROOT
-from contracts.release import FileRecord, load_held
+from contracts.release import FileRecord, VerifiedRelease, load_held
 from sidecar.__main__ import SWITCH_INTERVAL_S
 from sidecar.active import ActiveRelease
-from sidecar.policy.engine import decide
+from sidecar.policy.engine import WasmEngine, decide
 from sidecar.policy.wasm_abi import compile_module
-from symphony.policy_build import build
+from symphony.policy_build import build, committed_wasm
 from tests.releases.support import ENVIRONMENT, SERVICE, Mirror, World, environment_data
 
 OUTPUT = ROOT / "var" / "bench" / "activation.json"
@@ -51,6 +52,7 @@ DEADLINE_MS = 250
 ROUNDS_ALONE = 3
 PAUSE_S = 0.2
 TURN_S = 0.0005
+DECISIONS_BESIDE = 100
 PHASES = ("quiet", "during", "during_default")
 PYTHON_SWITCH_INTERVAL_S = 0.005
 """The interpreter's own."""
@@ -81,15 +83,20 @@ class Held:
         """As ``sidecar.acceptor`` does it; the seconds of verifying and of making are kept in ``taken``."""
         compile_module.cache_clear()
         begun = time.perf_counter()
+        release = self.verify()
+        verified = time.perf_counter()
+        active = ActiveRelease(release)
+        self.taken.append((verified - begun, time.perf_counter() - verified))
+        return active
+
+    def verify(self) -> VerifiedRelease:
+        """From the bytes on disk."""
         release = load_held(
             environment=ENVIRONMENT, service=SERVICE, folder=self._folder, root_bytes=self._world.root,
             record=FileRecord(self._folder / "accepted.json"), clock=self._world.clock,
         )  # fmt: skip
         assert release is not None, "the follower holds no release"
-        verified = time.perf_counter()
-        active = ActiveRelease(release)
-        self.taken.append((verified - begun, time.perf_counter() - verified))
-        return active
+        return release
 
 
 async def _deciding(active: ActiveRelease, items: list[dict[str, Any]], waited: list[float], until: Awaitable[Any]) -> None:
@@ -139,6 +146,37 @@ def _alone(held: Held) -> dict[str, float]:
     return {"all": round(verify + make, 3), "verify": round(verify, 3), "make": round(make, 3)}
 
 
+def _beside(held: Held) -> dict[str, dict[str, float]]:
+    """Single decisions under small data while a thread verifies the release over and over, in both settings."""
+    engine = WasmEngine(committed_wasm(), {"environment": large.sandbox()})
+    items, over = large.payments(DECISIONS_BESIDE, large.sandbox()), threading.Event()
+
+    def run() -> None:
+        while not over.is_set():
+            held.verify()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    clock, found = time.pthread_getcpuclockid(thread.ident or 0), {}
+    for name, interval_s in (("ours", SWITCH_INTERVAL_S), ("default", PYTHON_SWITCH_INTERVAL_S)):
+        sys.setswitchinterval(interval_s)
+        taken, used = [], []
+        for item in items:
+            begun, before = time.perf_counter(), time.clock_gettime(clock)
+            decide(engine, [item], deadline_ms=DEADLINE_MS)
+            taken.append(time.perf_counter() - begun)
+            used.append(time.clock_gettime(clock) - before)
+            time.sleep(PAUSE_S / 10)
+        found[name] = {"p50_ms": _at(taken, 0.5), "p90_ms": _at(taken, 0.9), "other_cpu_p90_ms": _at(used, 0.9)}
+    over.set()
+    thread.join()
+    return found
+
+
+def _at(values: list[float], share: float) -> float:
+    return round(sorted(values)[int(len(values) * share)] * 1000, 2)
+
+
 def _held_up(held: Held) -> dict[str, float]:
     """CPU of one activation's thread, and the most of it between two turns of a thread that waits: how long a loop stands still."""
     ready, done = threading.Event(), threading.Event()
@@ -173,7 +211,7 @@ def measure(rounds: int, seconds: float, entries: int) -> dict[str, Any]:
             "bundle_bytes": sum(held.sizes.values()), "bytes": held.sizes, "activations": rounds,
             "activation_s": round(statistics.median(taken["during"]), 3), "activation_s_max": round(max(taken["during"]), 3),
             "activation_default_s": round(statistics.median(taken["during_default"]), 3), "alone_s": _alone(held),
-            "holds": _held_up(held), **waits,
+            "holds": _held_up(held), "beside_verifying": _beside(held), **waits,
             "ratios": {
                 "during_over_quiet": _ratio(waits["during"], waits["quiet"]),
                 "default_over_during": _ratio(waits["during_default"], waits["during"]),

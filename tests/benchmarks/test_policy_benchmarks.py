@@ -57,6 +57,8 @@ def test_engines_that_differ_are_not_measured(monkeypatch: pytest.MonkeyPatch) -
 def test_decisions_go_on_while_a_release_is_activated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(activation, "ROUNDS_ALONE", 1)
     monkeypatch.setattr(activation, "EVERY_S", 0.005)
+    monkeypatch.setattr(activation, "DECISIONS_BESIDE", 5)
+    monkeypatch.setattr(activation, "PAUSE_S", 0.0)
     output = tmp_path / "activation.json"
     arguments = ["--rounds", "1", "--seconds", "0.1", "--entries", str(ENTRIES), "--output", str(output)]
     activation.main(arguments, lambda _line: None)
@@ -66,4 +68,5 @@ def test_decisions_go_on_while_a_release_is_activated(tmp_path: Path, monkeypatc
     assert found["alone_s"]["all"] > 0
     assert 0 < found["holds"]["second_ms"] <= found["holds"]["longest_ms"] <= found["holds"]["cpu_ms"]
     assert all(found[phase]["decisions"] > 0 < found[phase]["p50_ms"] <= found[phase]["max_ms"] for phase in activation.PHASES)
+    assert all(found["beside_verifying"][name]["p90_ms"] > 0 for name in ("ours", "default"))
     assert {"during_over_quiet", "default_over_during"} == set(found["ratios"])
